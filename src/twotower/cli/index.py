@@ -27,7 +27,8 @@ def index(
         typer.Option(
             "--kind",
             metavar="KIND",
-            help="Only this kind: hnsw, ivf, ivfpq or exact; can be repeated. Default: the quickest.",
+            help="Only this kind: hnsw, ivf, ivfpq, exact or milvus; can be repeated. Default: the "
+            "quickest of the first four.",
         ),
     ] = None,
     k: Annotated[

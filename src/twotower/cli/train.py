@@ -118,6 +118,8 @@ def train(
 
         continue_from(from_, events, out, full_gap=full_gap, as_json=as_json)
         return
+    if config is not None and out is None:
+        raise typer.BadParameter("missing option '--out'")
     if config is None or out is None:
         raise typer.BadParameter("name a CONFIG and --out RUN, or --from RUN and --events STORE")
     from twotower.cli import endings  # noqa: PLC0415
