@@ -223,10 +223,10 @@ def slow_load(monkeypatch):
     """Make loads wait until they are let go; give the event, and the list of loads begun."""
     go, begun, real = threading.Event(), [], keeping.load
 
-    def load(bundle):
+    def load(bundle, *how, **named):
         begun.append(bundle)
         assert go.wait(30)
-        return real(bundle)
+        return real(bundle, *how, **named)
 
     yield lambda: monkeypatch.setattr(keeping, "load", load), go, begun
     go.set()
