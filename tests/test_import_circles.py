@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import time
 from pathlib import Path
 
 import twotower
@@ -18,9 +19,19 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+def parsed(text: str) -> ast.Module:
+    """Return the tree of a module. Python 3.11 counts depth for all threads at once, and may be disturbed."""
+    for _ in range(20):
+        try:
+            return ast.parse(text)
+        except SystemError:  # another thread parses too
+            time.sleep(0.05)
+    return ast.parse(text)
+
+
 def imported(path: Path, modules: set[str]) -> set[str]:
     """Return the modules that a file imports by name, wherever the import stands."""
-    found, tree = set(), ast.parse(path.read_text(encoding="utf-8"))
+    found, tree = set(), parsed(path.read_text(encoding="utf-8"))
     types = [
         node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
     ]

@@ -12,6 +12,7 @@ from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts
 from twotower.data.store import StoredTrain
 from twotower.data.table_files import files_of_table
+from twotower.errors import DataError
 from twotower.recommender.trained_up_to import TrainedUpTo
 from twotower.workflows.event_table import mark_in
 
@@ -25,10 +26,18 @@ def mark_of(config: Config, parts: Parts) -> TrainedUpTo:
         found = found.joined(mark_in(data.events))
     for table in (data.interactions, split.train, split.validation):
         if isinstance(table, str) and not is_url(table) and data.source == "tables":
-            for path in (file.path for file in files_of_table(table)):
-                if isinstance(path, Path) and path.suffix == ".parquet":
+            for path in _files(table):
+                if path.suffix == ".parquet":
                     found = found.joined(mark_in(path))
     return found
+
+
+def _files(table: str) -> list[Path]:
+    """Return the files of a table on this machine; none where the sets were given and there is no table."""
+    try:
+        return [file.path for file in files_of_table(table) if isinstance(file.path, Path)]
+    except DataError:
+        return []
 
 
 def last_time(part: Dataset) -> float | None:
