@@ -52,6 +52,7 @@ def test_an_unknown_name_is_an_attribute_error():
     [
         ("twotower", {"torch", "numba", "scipy", "polars", "pandas", "pydantic"}),
         ("twotower.cli", {"torch", "numba"}),
+        ("twotower.client", {"torch", "numba", "scipy", "polars", "pandas", "numpy", "fastapi", "starlette"}),
     ],
 )
 def test_importing_is_quick(module, heavy):

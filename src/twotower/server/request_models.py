@@ -20,12 +20,7 @@ from twotower.config.diversity import DiversityConfig
 from twotower.errors import DataError
 from twotower.recommender.query import check_before, check_seconds
 from twotower.server.bounds import FIRST, at_most, first_unknown, flat
-
-_Whole = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
-
-_Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=4096)]
-
-Id = _Whole | _Text
+from twotower.server.ids import Id
 
 Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 

@@ -1,4 +1,4 @@
-"""Answers to requests, as the OpenAPI shows them."""
+"""Answers to requests, as the OpenAPI shows them and `twotower.client` reads them: imports stay light."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from twotower.server.request_models import Id, Pair
+from twotower.server.ids import Id
 
 _UNKNOWN = (
     "Features of which a value is not known to the model, as training lacked it or had it too rarely, each "
@@ -107,9 +107,11 @@ class SimilarAnswer(BaseModel):
     unknown: int = Field(description="Number of unknown items in allow and deny, which were left out.")
 
 
-class Scored(Pair):
+class Scored(BaseModel):
     """A pair with its score; null if the user or the item is unknown."""
 
+    user_id: Id
+    item_id: Id
     score: float | None
     prediction: float | None = Field(
         description="In the label's own units; null for a model that ranks, which predicts no label."
