@@ -23,6 +23,7 @@ _MODULES: dict[str, str] = {
     "twotower.baselines": "Baselines for predictions and rankings.",
     "twotower.retrieval": "Search for the largest dot products.",
     "twotower.server": "The server, for use in your own application. Needs the extra `serve`.",
+    "twotower.client": "A typed client of the server. Needs the extra `client`.",
     "twotower.errors": "The errors that a user can fix.",
 }
 _NAMES: dict[str, str] = {

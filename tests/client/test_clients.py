@@ -220,7 +220,7 @@ def test_a_compressed_answer_is_asked_for_and_read(run):
     assert run(answers, lambda client: client.find_users()).total == 7
     assert "gzip" in answers.requests[0].headers["accept-encoding"]
     broken = Answers(Raw(200, b"not gzip", headers={"content-encoding": "gzip"}))
-    with pytest.raises(ApiError):
+    with pytest.raises(Unavailable, match="no readable answer"):
         run(broken, lambda client: client.find_users())
 
 

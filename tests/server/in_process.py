@@ -8,6 +8,11 @@ import httpx
 from starlette.testclient import TestClient
 
 
+async def raw_bytes(answer: httpx.Response) -> bytes:
+    """Return a body as it was sent, compressed or not."""
+    return b"".join([part async for part in answer.aiter_raw()])
+
+
 class InProcess(httpx.BaseTransport):
     """Asks the application without a socket, and keeps the last answer as it came."""
 
@@ -18,7 +23,7 @@ class InProcess(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         async def ask() -> tuple[int, Any, bytes]:
             answer = await self.inside.handle_async_request(request)
-            return answer.status_code, answer.headers.raw, await answer.aread()
+            return answer.status_code, answer.headers.raw, await raw_bytes(answer)
 
         assert self._portal is not None
         status, headers, content = self._portal.call(ask)
@@ -34,6 +39,6 @@ class AsyncInProcess(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         answer = await self.inside.handle_async_request(request)
-        content = await answer.aread()
+        content = await raw_bytes(answer)
         self.last = httpx.Response(answer.status_code, headers=answer.headers.raw, content=content)
         return self.last

@@ -168,10 +168,13 @@ def token_of(name: str) -> str:
 
 
 def test_answers_are_those_of_http(changed):
-    transport = InProcess(changed)
+    transport, packed = InProcess(changed), set[str]()
     for name, given in CALLS.items():
         client = Client(ADDRESS, token=token_of(name), transport=transport)
         told(getattr(client, name)(**given), transport.last)
+        packed |= {name} if transport.last.headers.get("content-encoding") == "gzip" else set()
+    assert "recommend" in packed
+    assert "alive" not in packed
 
 
 def test_answers_are_those_of_http_for_asyncio_too(changed):

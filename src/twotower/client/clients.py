@@ -113,10 +113,11 @@ class _Shared(Generic[Http]):
 
     def _result(self, call: Call[T], outcome: httpx.Response | httpx.RequestError) -> T:
         if not isinstance(outcome, httpx.Response):
+            none = "no answer" if isinstance(outcome, httpx.TransportError) else "no readable answer"
             unknown = "" if call.method == "GET" else "; whether it was done is not known"
             raise Unavailable(
                 None,
-                f"no answer from {self._address} to {call.method} {call.path}"
+                f"{none} from {self._address} to {call.method} {call.path}"
                 f"{unknown}: {str(outcome) or type(outcome).__name__}",
             ) from outcome
         status, content = outcome.status_code, outcome.content
