@@ -20,7 +20,9 @@ def test_lines_say_every_tenth_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert said.err.split() == [word for tenth in range(0, 101, 10) for word in ("users:", f"{tenth}%")]
 
 
-def test_lines_begin_anew_with_another_piece_and_wait_for_a_total(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_restart_with_another_piece_and_wait_for_a_total(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     lines = Lines("fetch")
     lines.show(3.0, None)
     lines.show(1.0, 1.0, "a.zip")

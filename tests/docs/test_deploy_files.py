@@ -22,7 +22,7 @@ KUBERNETES = [path for path in sorted((DEPLOY / "kubernetes").iterdir()) if path
 
 
 def tool(name: str) -> str:
-    """Return a program beside this Python or on the path; skip the test where there is none."""
+    """Return a program beside this Python or on the path; skip the test without one."""
     found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if found is None:
         pytest.skip(f"needs {name}")

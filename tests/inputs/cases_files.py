@@ -170,7 +170,7 @@ CASES = [
         ["rows contradict each other, and data.repeats = 'refuse' makes this an error"],
     ),
     Case(
-        "a rule in the config that there is not",
+        "an unknown rule in the config",
         {"c.toml": f'[data]\nrepeats = "lasst"\n{LOG}'},
         parts,
         Error("'data.repeats' must be one of", "Did you mean 'last'?"),
@@ -336,7 +336,7 @@ CASES = [
         {"id": [5, 6], "title": ["x", "café"]},
     ),
     Case(
-        "an encoding that there is not",
+        "an unknown encoding",
         {"c.toml": f'[data]\nencoding = "latin1000"\n{LOG}'},
         parts,
         Error("'data.encoding'", "must be an encoding such as utf-8, latin-1"),
@@ -581,7 +581,7 @@ CASES = [
         [[4, 1], [2], [5]],
     ),
     Case(
-        "a column that names a part that there is not",
+        "a column that names an unknown part",
         {"r.csv": NAMED.replace("valid", "holdout"), "c.toml": COLUMN},
         parts,
         Error("column 'split' of the interactions is 'holdout' in data row 4", "[split]"),

@@ -522,7 +522,7 @@ CASES = [
         Error("which column of a.csv is the item"),
     ),
     Case(
-        "init: a timestamp that is none",
+        "init: a timestamp that is not a time",
         {"a.csv": events(rating=STARS, colour=["red"] * 200)},
         guess("a.csv", timestamp="colour"),
         Error("'colour'", "a timestamp must be"),

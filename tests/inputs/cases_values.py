@@ -309,7 +309,7 @@ CASES = [
     number("of two marks", ["2,5", "3,5", "2.5"], Error("decimal comma", "data row 3", "'2.5'")),
     number("that may be either", ["1,234", "2,450"], Error("group thousands", "data row 1", "decimal")),
     number("that is either, declared", ["1,234", "2,450"], [1.234, 2.45], {"kind": "number", "decimal": ","}),
-    number("that is none", ["1", "abc"], Error("finite number", "data row 2", "'abc'")),
+    number("that is not a number", ["1", "abc"], Error("finite number", "data row 2", "'abc'")),
     Case("numbers in a ; file", items(["2,5", "3", "4,25"], ";"), feature("number"), [2.5, 3.0, 4.25]),
     Case("numbers of a label in a ; file", log(["2,5", "3", "4,25"], ";"), role("label"), [2.5, 3.0, 4.25]),
     Case("numbers of a label with stars", log(["4.0 stars", "3 stars"]), role("label"), [4.0, 3.0]),

@@ -35,4 +35,4 @@ def test_the_metrics_say_how_far_events_are_from_the_training_set(serving, model
     other_model.save(bundle)
     client.post("/v1/admin/reload", headers={"Authorization": f"Bearer {ADMIN}"}).raise_for_status()
     client.post("/v1/events", json={"events": [dict(same[0], id="after")]}).raise_for_status()
-    assert drift(client)["new_users"] == 0.0  # counted anew
+    assert drift(client)["new_users"] == 0.0  # counting started again

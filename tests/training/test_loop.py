@@ -506,7 +506,7 @@ def test_an_early_stop_is_remembered(tmp_path: Path) -> None:
     assert len(outcome.history) == 3
 
 
-def test_resuming_where_there_is_no_checkpoint_begins_anew(tmp_path: Path) -> None:
+def test_resuming_without_a_checkpoint_starts_from_the_beginning(tmp_path: Path) -> None:
     one, two = trainer(), trainer()
     run(one, resume=True, checkpoints=tmp_path / "none yet")
     run(two)

@@ -264,7 +264,7 @@ def test_a_resumed_run_is_the_unbroken_one(
     assert timeless(read_history(result.run.history_file)) == expected
 
 
-def test_a_run_without_an_epoch_may_be_begun_anew(config: Config, tmp_path: Path) -> None:
+def test_a_run_without_an_epoch_may_be_started_again(config: Config, tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         train(config, tmp_path / "run", callbacks=[Breaking(0)])
     assert train(config, tmp_path / "run").run.state() == "finished"

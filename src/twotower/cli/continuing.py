@@ -53,5 +53,5 @@ def continue_from(path: Path, events: str, out: Path | None, *, full_gap: bool, 
 
 
 def shown(name: str) -> bool:
-    """Return whether a metric is printed: one of the error, and NDCG and recall of the longest lists."""
+    """Return whether a metric is printed: the error, NDCG or recall."""
     return name.startswith(("rmse", "mae", "ndcg@", "recall@"))

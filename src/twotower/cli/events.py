@@ -83,7 +83,7 @@ def run_of(store: str, run: Path | None) -> Run:
     """Return the run of a store: as given, or the one that it lies beside.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: the store's name doesn't tell, or the run is not finished.
     """
     from twotower.workflows import Run  # noqa: PLC0415
 
@@ -102,7 +102,7 @@ def moment(text: str) -> float:
     """Return the seconds since 1970 of a date or a time, in UTC if it names no zone.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is neither.
     """
     try:
         found = datetime.fromisoformat(text)

@@ -102,7 +102,7 @@ def experiment(
 ) -> None:
     """Say which of the models that a server splits its users among is better, however often you look.
 
-    Intervals hold at all looks together, so stopping as soon as one excludes 0 is no mistake.
+    Intervals hold at all looks together, so you can stop as soon as one excludes 0.
     """
     from twotower.cli.output import log, print_json  # noqa: PLC0415
     from twotower.core.atomic import check_file, replacing  # noqa: PLC0415

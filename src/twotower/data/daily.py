@@ -25,7 +25,7 @@ def parse_daily(values: pl.Series, kind: FeatureKind, where: Where, found: Found
         found: collects how text was read.
 
     Raises:
-        DataError: a column of another form, a date or a value that is none.
+        DataError: a column of another form, or an invalid date or value.
     """
     if values.dtype == DTYPE:
         return values

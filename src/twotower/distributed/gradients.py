@@ -176,7 +176,7 @@ class TeamSequences(Together, Sequences):
 
 
 def _rows_of(side: SideArrays, first: int, last: int) -> SideArrays:
-    """Return consecutive rows, numbered anew, on the CPU."""
+    """Return consecutive rows, renumbered from 0, on the CPU."""
     rows = _on_cpu(side.take(torch.arange(first, last, device=side.warm.device)))
     return replace(rows, warm=torch.arange(1, last - first + 1))
 
@@ -199,7 +199,7 @@ def _pairs_of(pairs: Pairs, first: int, last: int) -> Pairs:
 
 
 def _queries_of(queries: TrainQueries, first: int, last: int) -> TrainQueries:
-    """Return the queries of some users, numbered anew."""
+    """Return the queries of some users, renumbered from 0."""
     start, end = np.searchsorted(queries.user, [first, last]).tolist()
     context = None
     if queries.context is not None:

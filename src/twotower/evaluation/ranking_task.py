@@ -310,7 +310,7 @@ def _catalogue(
     if allowed is not None:
         return allowed.get_column("item").unique().sort()
     ids = [rows.get_column("item"), seen]
-    # An id of the table that is none of train's type can't be in train; Dataset.of makes them one type.
+    # An id of another type than train's can't be in train; Dataset.of makes them one type.
     ids += [
         part.items.get_column(part.schema.item).cast(seen.dtype, strict=False).drop_nulls() for part in parts
     ]

@@ -20,7 +20,7 @@ def check_trees(text: str, n_features: int) -> None:
         n_features: how many features there are.
 
     Raises:
-        ValueError: it is not of that form, or a tree names a feature, a leaf or a child that there is not.
+        ValueError: it is not of that form, or a tree names a feature, a leaf or a child that doesn't exist.
     """
     if not text.startswith("tree\n") or "\0" in text or "\nend of trees" not in text:
         raise ValueError("the trees of the ranker must be in LightGBM's text form")

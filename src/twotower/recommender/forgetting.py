@@ -26,8 +26,8 @@ def without_users(model: Model, rows: NDArray[np.int64]) -> Model:
     """Return a model without some of its users. Answers for all others stay as they are.
 
     What the model learned of all users together, above all the items' vectors, stays until it is trained
-    again. A second stage counts interactions when it is asked, and no longer counts theirs: by that the lists
-    of others can change a little.
+    again. A second stage counts interactions when it is asked, and no longer counts theirs, so the lists of
+    others can change a little.
 
     Args:
         model: a trained model.

@@ -221,12 +221,12 @@ def importance_table(of: Importance, most: int | None = None) -> Table:
 
 
 def ranker_table(ranker: SecondStage) -> Table:
-    """Return what the trees of the second stage go by."""
+    """Return the feature importance of the second stage."""
     rows = tuple(
         (Cell(name), Cell(percent(share, 1))) for name, share in ranker.importance().items() if share > 0
     )
     return Table(
-        f"What the {ranker.trees.n_trees} trees of the second stage go by", ("Feature", "Gain"), rows
+        f"Feature importance of the second stage ({ranker.trees.n_trees} trees)", ("Feature", "Gain"), rows
     )
 
 

@@ -208,7 +208,7 @@ class Catalogue:
         """Return the rows whose display columns meet all filters, ascending.
 
         Raises:
-            ApiError: a column that there is not, or that can't be asked this.
+            ApiError: a column is unknown, or does not support its condition.
         """
         where = self.where(filters, most)
         return np.concatenate([where.rows(), self.n_trained + self._late(where)])

@@ -17,7 +17,7 @@ HALF = 10_000
 class Drift:
     """Counts interactions by label, popularity of the item, and whether the model knows the user.
 
-    It begins anew with every model.
+    Counting starts again with each model.
     """
 
     def __init__(self) -> None:

@@ -53,8 +53,8 @@ async def exported(
 ) -> EventTable:
     """Return the interactions of a store with the columns of a model, and the mark of what they are.
 
-    Refused items (skips) are no interactions, and left out. The store goes on: what is kept meanwhile is
-    above the mark.
+    Refused items (skips) are not interactions, and are left out. The store stays in use: what it gets
+    meanwhile is above the mark.
 
     Args:
         store: opened here, and closed.
@@ -94,7 +94,7 @@ def _table(
     events, place_of = [one.event for one in placed], {one.event.id: one.place for one in placed}
     kept = [event for event in events if event.kind == "interaction" and event.time >= since]
     if skips := sum(event.kind != "interaction" for event in events):
-        notes.append(f"{count_of(skips, 'skip')} left out: a refused item is no interaction")
+        notes.append(f"{count_of(skips, 'skip')} left out: a refused item is not an interaction")
     early = sum(event.kind == "interaction" and event.time < since for event in events)
     if early:
         mark = TrainedUpTo()

@@ -129,7 +129,7 @@ class Models:
         """Change the shares, on every server of the store; those left out get 0.
 
         Raises:
-            ConfigError: a model that there is not, or shares that don't sum to 100.
+            ConfigError: a model is unknown, or the shares don't sum to 100.
             StoreUnavailable: they could not be kept.
         """
         changed = Traffic.of(shares, list(self._models), self._given.salt)

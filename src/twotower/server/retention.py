@@ -23,7 +23,7 @@ def seconds_of(text: str) -> float:
     """Return the seconds of a duration such as ``90d``.
 
     Raises:
-        ConfigError: it is none, or 0.
+        ConfigError: it is not a duration, or it is 0.
 
     >>> seconds_of("90d"), seconds_of("12h")
     (7776000.0, 43200.0)

@@ -27,7 +27,7 @@ router = scoped_router("/v1", tags=["change"])
 UserPath = Annotated[str, InPath(max_length=4096, examples=["1003"])]
 
 
-async def _shared_anew(link: Link) -> str:
+async def _reload_workers(link: Link) -> str:
     """Let all workers load the bundles again, whose copies still have the user; return why not, if so."""
     for _ in range(_TRIES):
         try:
@@ -60,6 +60,6 @@ async def forget_user(request: Request, user_id: UserPath) -> Json:
     request.state.audit = {"events": events}
     said = "; ".join(pending)
     if service.link is not None and not said:
-        said = await _shared_anew(service.link)
+        said = await _reload_workers(service.link)
     log.info("user deleted", extra={"fields": {"events": events, "bundle": said or "rewritten"}})
     return Json({"model": service.state.version, "events": events, "pending": said})

@@ -77,7 +77,7 @@ class StateManager:
 
         Raises:
             BundleError: the bundle can't be served.
-            ConfigError: the store is none, or one of a newer version.
+            ConfigError: it is not an event store, or one of a newer version.
             StoreUnavailable: the store can't be opened or read.
         """
         try:
@@ -351,7 +351,7 @@ def live_item(state: State, name: Id, columns: dict[str, Any], unknown: Unknown 
     Values of features that the model doesn't know are added to ``unknown``.
 
     Raises:
-        ApiError: a column that there is not, or a value that is not of its kind.
+        ApiError: a column is unknown, or a value is of the wrong kind.
     """
     recommender, types = state.recommender, state.items.trained.types
     schema = recommender.encoder.schema

@@ -106,7 +106,7 @@ class Tracing:
 
     @contextmanager
     def span(self, name: str, **attributes: Any) -> Iterator[None]:
-        """Make a span within that of the request, if there is one; on its own there is none."""
+        """Make a span within that of the request; without a request make none."""
         from opentelemetry.trace import get_current_span  # noqa: PLC0415
 
         if not get_current_span().get_span_context().is_valid:

@@ -23,7 +23,7 @@ class Traffic:
         salt: changes who gets which model; take another one for another experiment.
 
     Raises:
-        ConfigError: shares that are no percentages, or don't sum to 100.
+        ConfigError: the shares are not percentages, or don't sum to 100.
     """
 
     shares: Mapping[str, float]
@@ -41,7 +41,7 @@ class Traffic:
         """Build from the shares of some models; the others get 0.
 
         Raises:
-            ConfigError: a model that there is not, or shares out of range.
+            ConfigError: a model is unknown, or a share is out of range.
         """
         for name in shares:
             if name not in names:

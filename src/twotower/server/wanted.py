@@ -49,7 +49,7 @@ def wanted(
     """Return what a body asks for, in rows; it may leave ``exclude_seen`` open.
 
     Raises:
-        ApiError: more than the limits allow, an item or a column that there is not.
+        ApiError: it asks for more than the limits allow, or names an unknown item or column.
     """
     allow = None if body.allow is None else item_rows(state, body.allow, "allow", strict=body.strict)
     unknown = len(body.allow or ()) - (0 if allow is None else len(allow))

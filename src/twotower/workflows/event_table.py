@@ -61,7 +61,7 @@ class EventTable:
         """Read what `write` wrote, or another Parquet table with the columns of a schema, which has no mark.
 
         Raises:
-            DataError: there is no such file, it is no Parquet file, or a column is missing.
+            DataError: there is no such file, it is not a Parquet file, or a column is missing.
         """
         try:
             frame = pl.read_parquet(path)

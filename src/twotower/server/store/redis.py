@@ -186,7 +186,7 @@ class RedisStore(EventStore):
     async def forget(self, user: str) -> int:
         """Delete a user's events; see `EventStore.forget`.
 
-        The append-only file has them until it is written anew, which is begun here.
+        Redis keeps them in its append-only file until it rewrites it, which this starts.
         """
         digest = keyed(await self._key(), user)
         await self._forget_records(user)
@@ -195,7 +195,7 @@ class RedisStore(EventStore):
             await self._redis.execute_command("BGREWRITEAOF", **self._everywhere)
         except self._errors as error:
             log.warning(
-                "Redis was not told to write its append-only file anew; deleted events may be in it",
+                "Redis could not start to rewrite its append-only file; deleted events may still be in it",
                 extra={"fields": {"reason": str(error)}},
             )
         return int(gone)
