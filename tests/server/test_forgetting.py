@@ -15,8 +15,9 @@ from twotower.core.erasure import Erased, Erasures, keyed
 from twotower.recommender import Recommender
 from twotower.recommender.bundle import read_facts
 from twotower.recommender.forgetting import without_users
-from twotower.recommender.trained_up_to import TrainedUpTo
+from twotower.recommender.trained_up_to import FACT, TrainedUpTo
 from twotower.server.exporting import forgotten, store_at
+from twotower.server.forgetting import rewritten
 from twotower.server.store import SqliteStore
 from twotower.workflows.forgetting import RECORD, forget_users
 from twotower.workflows.run import Run
@@ -141,6 +142,19 @@ def test_forget_from_the_command_line_can_be_repeated_and_a_kill_in_between_lose
     assert forget_users(run, erasures).files == ()
     assert holding(tmp_path, GONE) == []
     assert TrainedUpTo.of(read_facts(run.bundle)).erased == {erasures.store: 1}
+
+
+@pytest.mark.parametrize("make", [run_of, lambda model, path: model.save(path) or path])
+def test_who_came_back_before_the_model_was_trained_stays_when_another_user_is_deleted(named, tmp_path, make):
+    place = make(named, tmp_path / "run")
+    bundle = place / "bundle" if (place / "bundle").is_dir() else place
+    named.save(bundle, **{FACT: TrainedUpTo(erased={"s": 1}).state})  # trained after the first deletion
+    users = [Erased(n, keyed("k", user), 0, 0, 0.0) for n, user in ((1, STAYS), (2, GONE))]
+    assert rewritten(bundle, Erasures("k", users, "s")) == ""
+    left = Recommender.load(bundle).user_ids.to_list()
+    assert STAYS in left
+    assert GONE not in left
+    assert TrainedUpTo.of(read_facts(bundle)).erased == {"s": 2}
 
 
 def test_the_one_user_of_a_model_is_not_deleted_from_it(named, tmp_path):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from twotower.core.erasure import Erasures
 from twotower.errors import BundleError
 
 FACT: Final = "trained_up_to"
@@ -68,6 +69,14 @@ class TrainedUpTo:
             for own, more in ((self.stores, other.stores), (self.erased, other.erased))
         )
         return TrainedUpTo(stores, max(times, default=None), erased)
+
+    def pending(self, erasures: Erasures) -> Erasures:
+        """Return the deletions since, of users whom the model may still have."""
+        return erasures.after(self.erased.get(erasures.store, 0))
+
+    def without(self, erasures: Erasures) -> TrainedUpTo:
+        """Return the mark of the model once these deleted users are out of it."""
+        return self.joined(TrainedUpTo(erased={erasures.store: erasures.last}))
 
     def may_have(self, store: str, number: int, time: float) -> bool:
         """Return whether the training set may have an event.

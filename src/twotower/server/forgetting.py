@@ -24,7 +24,7 @@ log = logging.getLogger("twotower.server")
 def without_erased(state: State, erasures: Erasures) -> State:
     """Return the state without users that were deleted after its model was trained."""
     rows = np.flatnonzero(erasures.places(state.users.ids) >= 0)
-    mark = state.mark.joined(TrainedUpTo({}, None, {erasures.store: erasures.last}))
+    mark = state.mark.without(erasures)
     if not len(rows):
         return replace(state, mark=mark)
     fresh = State.of(without_users(state.recommender, rows), state.version, mark)
@@ -40,11 +40,12 @@ def rewritten(bundle: Path, erasures: Erasures) -> str:
             return ""
         facts = read_facts(bundle)
         mark = TrainedUpTo.of(facts)
-        if not erasures.after(mark.erased.get(erasures.store, 0)).users:
+        pending = mark.pending(erasures)
+        if not pending.users:
             return ""
         model = Recommender.load(bundle)
-        rows = np.flatnonzero(erasures.places(model.user_ids) >= 0)
-        facts[FACT] = mark.joined(TrainedUpTo({}, None, {erasures.store: erasures.last})).state
+        rows = np.flatnonzero(pending.places(model.user_ids) >= 0)
+        facts[FACT] = mark.without(pending).state
         without_users(model, rows).save(bundle, **facts)
     except (TwoTowerError, OSError) as error:
         reason = str(error).replace(str(bundle), "BUNDLE").replace(str(bundle.parent), "RUN")

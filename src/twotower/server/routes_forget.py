@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import Path as InPath
@@ -53,8 +52,7 @@ async def forget_user(request: Request, user_id: UserPath) -> Json:
     name = str(new_id(service.state.users, "user", user_id, service.limits.id_length, "user_id"))
     service.exposures.forget(name)
     events = await service.store.forget(name)
-    shadow = [Path(of) for of in (service.settings.shadow or {}).values()]
-    pending = [reason for model in service.models if (reason := await model.states.forget(shadow))]
+    pending = [reason for model in service.models if (reason := await model.states.forget())]
     if service.shadow is not None and (reason := await service.shadow.forget()):
         pending.append(reason)
     request.state.audit = {"events": events}

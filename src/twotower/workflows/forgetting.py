@@ -55,7 +55,7 @@ def forget_users(run: Run, erasures: Erasures) -> Forgotten:
     """
     facts = read_facts(run.bundle)
     mark = TrainedUpTo.of(facts)
-    pending = erasures.after(mark.erased.get(erasures.store, 0))
+    pending = mark.pending(erasures)
     if not pending.users:
         return Forgotten(0, 0, ())
     with alone_in(run.path, "trains"):
@@ -63,7 +63,7 @@ def forget_users(run: Run, erasures: Erasures) -> Forgotten:
         rows = np.flatnonzero(pending.places(model.user_ids) >= 0)
         if CHOSEN not in facts:
             facts[CHOSEN] = chosen_of(run.checkpoints, model)
-        facts[FACT] = mark.joined(TrainedUpTo({}, None, {erasures.store: pending.last})).state
+        facts[FACT] = mark.without(pending).state
         left = without_users(model, rows)
         events = _forget_events(run, pending, files)
         if run.checkpoints.is_dir():
