@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import signal
 from collections.abc import AsyncIterator
@@ -34,6 +35,7 @@ from twotower.server.metrics import Metrics
 from twotower.server.middleware import RequestMiddleware
 from twotower.server.models import Models
 from twotower.server.openapi import describe
+from twotower.server.repeating import repeat
 from twotower.server.request_models import (
     EventsBody,
     ItemBody,
@@ -43,7 +45,7 @@ from twotower.server.request_models import (
     SimilarBody,
     TrafficBody,
 )
-from twotower.server.retention import expire_forever
+from twotower.server.retention import EVERY_SECONDS, expire
 from twotower.server.scoped_routes import check_declared, needs, scoped_router
 from twotower.server.service import Service
 from twotower.server.settings import Settings
@@ -131,8 +133,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         if service.shadow is not None:
             await service.shadow.start()
             tasks.append(asyncio.create_task(service.shadow.work()))
-        if service.settings.keep is not None:
-            tasks.append(asyncio.create_task(expire_forever(service.store, service.settings.keep)))
+        if (keep := service.settings.keep) is not None:
+            work = functools.partial(expire, service.store, keep)
+            tasks.append(asyncio.create_task(repeat(work, EVERY_SECONDS, "old events can't be removed")))
         loop = asyncio.get_running_loop()
 
         def hang_up() -> None:

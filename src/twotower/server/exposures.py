@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import time
@@ -10,6 +9,7 @@ from collections import OrderedDict
 
 import polars as pl
 
+from twotower.server.repeating import repeat
 from twotower.server.store import EventStore, Record, StoreUnavailable
 from twotower.server.traffic import Traffic
 
@@ -99,14 +99,7 @@ class Exposures:
     async def poll(self) -> None:
         """Write once a second, until cancelled, and then once more."""
         try:
-            while True:
-                await asyncio.sleep(FLUSH_SECONDS)
-                try:
-                    await self.flush()
-                except StoreUnavailable:
-                    pass  # tried again in a second
-                except Exception as error:  # not to end for good
-                    log.error("exposures can't be kept", exc_info=error)
+            await repeat(self.flush, FLUSH_SECONDS, "exposures can't be kept")
         finally:
             try:
                 await self.flush()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from twotower.core.vocabulary import Vocabulary
 from twotower.errors import ConfigError
+from twotower.server.repeating import POLL_SECONDS, repeat
 from twotower.server.settings import Settings
 from twotower.server.state import State
 from twotower.server.state_manager import StateManager
@@ -21,8 +22,6 @@ log = logging.getLogger("twotower.server")
 
 TRAFFIC = "traffic"
 """Kind of the store's records of changed shares."""
-POLL_SECONDS = 1.0
-"""How often other servers' changes of shares are looked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +112,10 @@ class Models:
 
     async def poll(self) -> None:
         """Apply other servers' changes of items and shares, once a second, until cancelled."""
-        await asyncio.gather(*(model.states.poll() for model in self), self._poll_traffic())
+        polls = [model.states.poll() for model in self]
+        if self.several:
+            polls.append(repeat(self.refresh, POLL_SECONDS, "changes of shares can't be applied"))
+        await asyncio.gather(*polls)
 
     async def change(self, item: StoredItem) -> None:
         """Store a change of an item, and apply it to every model.
@@ -137,16 +139,6 @@ class Models:
         await self._store.record([Record(TRAFFIC, f"{time.time():020.6f}", value)])
         self.traffic = changed
         return changed
-
-    async def _poll_traffic(self) -> None:
-        while self.several:
-            await asyncio.sleep(POLL_SECONDS)
-            try:
-                await self.refresh()
-            except StoreUnavailable:
-                pass  # the caller that needs the store gets the error
-            except Exception as error:  # not to end for good
-                log.error("changes of shares can't be applied", exc_info=error)
 
     async def refresh(self) -> None:
         """Apply the last change of shares, if it was made under the same models, split and salt.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
 from typing import Final
 
 from twotower.errors import ConfigError
-from twotower.server.store import EventStore, StoreUnavailable
+from twotower.server.store import EventStore
 
 log = logging.getLogger("twotower.server")
 
@@ -43,15 +42,3 @@ async def expire(store: EventStore, keep: float) -> int:
     if gone:
         log.info("old events removed", extra={"fields": {"events": gone}})
     return gone
-
-
-async def expire_forever(store: EventStore, keep: float) -> None:
-    """Remove what is older than ``keep`` seconds, again and again, until cancelled."""
-    while True:
-        try:
-            await expire(store, keep)
-        except StoreUnavailable:
-            pass  # the caller that waits for it gets the error
-        except Exception as error:  # not to end for good
-            log.error("old events can't be removed", exc_info=error)
-        await asyncio.sleep(EVERY_SECONDS)

@@ -8,7 +8,6 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from twotower.server.catalogue import Catalogue, LiveItem
 from twotower.server.errors import ApiError
 from twotower.server.forgetting import rewritten, without_erased
 from twotower.server.inputs import Id, encoded_features
+from twotower.server.repeating import POLL_SECONDS, repeat
 from twotower.server.state import State
 from twotower.server.store import EventStore, StoredItem, StoreUnavailable
 from twotower.server.warming import warm_up
@@ -34,8 +34,6 @@ CHECK_SECONDS = 1.0
 """How long a store that kept what was written is taken for a good one."""
 LOAD_SECONDS = 300.0
 """Time in which a bundle must have been loaded."""
-POLL_SECONDS = 1.0
-"""How often other servers' changes of items are looked for."""
 
 
 class StateManager:
@@ -97,11 +95,8 @@ class StateManager:
             await self._store.open()
             self._opened = True
 
-    async def forget(self, others: Sequence[Path] = ()) -> str:
+    async def forget(self) -> str:
         """Leave out the users that were deleted from the store, here and in the bundle on disk.
-
-        Args:
-            others: further bundles on disk.
 
         Returns:
             Why the bundle on disk still has them; empty if it has not.
@@ -113,9 +108,7 @@ class StateManager:
             self.state = await self._without_erased(self.state)
         async with self._rewriting:
             every = await self._store.erased()
-            bundles = [self.bundle, *others] if every.users else []
-            said = [await asyncio.to_thread(rewritten, bundle, every) for bundle in bundles]
-            return "; ".join(filter(None, said))
+            return await asyncio.to_thread(rewritten, self.bundle, every) if every.users else ""
 
     async def _without_erased(self, state: State) -> State:
         """Return a state without the users that were deleted since its model was trained."""
@@ -221,15 +214,12 @@ class StateManager:
 
     async def poll(self) -> None:
         """Apply other servers' changes, once a second, until cancelled."""
-        while True:
-            await asyncio.sleep(POLL_SECONDS)
-            try:
-                await self._open()
-                await self.refresh()
-            except StoreUnavailable:
-                pass  # the caller that waits for it gets the error
-            except Exception as error:  # not to end for good
-                log.error("changes of items can't be applied", exc_info=error)
+
+        async def look() -> None:
+            await self._open()
+            await self.refresh()
+
+        await repeat(look, POLL_SECONDS, "changes of items can't be applied")
 
     async def _load(self) -> State:
         """Load the bundle in a daemon thread, which does not stop the process from ending if it hangs."""

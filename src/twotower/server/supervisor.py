@@ -171,11 +171,9 @@ class Supervisor:
                 worker.process.kill()
 
     def _read(self, worker: _Worker) -> None:
-        try:
+        with contextlib.suppress(EOFError, OSError):
             while worker.connection.poll():
                 self._took(worker, *worker.connection.recv())
-        except (EOFError, OSError):
-            pass
         if not worker.process.is_alive():
             self._ended(worker)
 
