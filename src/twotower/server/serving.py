@@ -20,7 +20,7 @@ from twotower.server.connections import connections
 from twotower.server.draining import DrainingServer
 from twotower.server.logs import log_to_stderr
 from twotower.server.settings import Settings
-from twotower.server.sockets import listening
+from twotower.server.sockets import address_of, listening
 from twotower.server.store import StoreUnavailable
 
 log = logging.getLogger("twotower.server")
@@ -54,8 +54,7 @@ def serve(
     app = create_app(settings)
     (only,) = listening(host, port, 1)
     with only:
-        host, port = only.getsockname()[:2]
-        address = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+        address = address_of(only)
         serve_on(app, settings, only, log_level, lambda: started(address))
 
 

@@ -33,7 +33,7 @@ class SharedCopies:
         self._folders: list[Path] = []
         self._number = 0
 
-    def copies(self, bundles: Mapping[str, Path]) -> dict[str, Path]:
+    def copies(self, bundles: Mapping[str, Path | str]) -> dict[str, Path]:
         """Return a copy of each bundle, by name, checked against the hashes in it.
 
         Raises:
@@ -110,9 +110,8 @@ def _remove_abandoned() -> None:
 
 def _alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
+        with suppress(PermissionError):  # it is another user's
+            os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
     return True

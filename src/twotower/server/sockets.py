@@ -33,3 +33,14 @@ def listening(host: str, port: int, n: int) -> list[socket.socket]:
             f"the server must be able to listen at {host}, port {port}: {reason}. Choose another --port"
         ) from None
     return found
+
+
+def address_of(place: socket.socket) -> str:
+    """Return the address of the page at a listening socket.
+
+    >>> with socket.create_server(("127.0.0.1", 0)) as place:
+    ...     address_of(place) == f"http://127.0.0.1:{place.getsockname()[1]}/"
+    True
+    """
+    host, port = place.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"

@@ -23,14 +23,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, Final
 
 from twotower.errors import BundleError, ConfigError, TwoTowerError
 from twotower.server.logs import log_to_stderr
 from twotower.server.settings import Settings
 from twotower.server.sharing import SharedCopies
-from twotower.server.sockets import listening
+from twotower.server.sockets import address_of, listening
 
 log = logging.getLogger("twotower.server")
 
@@ -72,16 +71,23 @@ class _Worker:
 
 @dataclass
 class _Round:
-    """A question that all workers answer."""
+    """A question that all workers answer.
+
+    Attributes:
+        number: of the round.
+        what: the question.
+        waiting: slots of the workers that did not answer yet.
+        until: when it ends without them.
+        done: told the reason of the first that refused ("" if none did), and the answers of the others.
+    """
 
     number: int
     what: str
-    value: Any
     waiting: set[int]
-    done: Callable[[bool, list[Any]], None]
+    until: float
+    done: Callable[[str, list[Any]], None]
+    refused: str = ""
     answers: list[Any] = field(default_factory=list)
-    right: bool = True
-    until: float = 0.0
 
 
 class Supervisor:
@@ -94,7 +100,7 @@ class Supervisor:
     def __init__(self, plan: Plan) -> None:
         self.plan, self.copies = plan, SharedCopies()
         self._spawn = multiprocessing.get_context("spawn")  # a fork would lack the threads of Polars
-        self._used = self.copies.copies({run: Path(path) for run, path in bundles_of(plan.settings).items()})
+        self._used = self.copies.copies(plan.settings.bundles)
         self._sockets = listening(plan.host, plan.port, plan.workers)
         self._workers: list[_Worker] = []
         self._rounds: dict[int, _Round] = {}
@@ -163,7 +169,8 @@ class Supervisor:
                 self._read(of)
         now = time.monotonic()
         for round_ in [one for one in self._rounds.values() if one.until <= now]:
-            self._finish(round_, right=False, late=True)
+            round_.refused = round_.refused or "a worker did not answer in time"
+            self._finish(round_)
         for slot in [slot for slot, at in self._due.items() if at <= now and not self._ending]:
             self._begin(slot)
         if self._ending and self._ending <= now:
@@ -182,7 +189,8 @@ class Supervisor:
             worker.ready = True
             if not self._started and all(one.ready for one in self._workers):
                 self._started = True
-                print(self.plan.said.replace("{}", self.address), file=sys.stderr, flush=True)
+                said = self.plan.said.replace("{}", address_of(self._sockets[0]))
+                print(said, file=sys.stderr, flush=True)
             if worker is self._next:
                 self._next = None
                 self._leave(self._restarts.popleft())
@@ -193,7 +201,7 @@ class Supervisor:
                 self._send(worker, ("result", number, value))
 
             if question == "metrics":
-                self._round("metrics", None, lambda right, texts: answer(texts))
+                self._round("metrics", None, lambda refused, texts: answer(texts))
             else:
                 self._reload(value, answer)
         elif what == "answer":
@@ -201,29 +209,26 @@ class Supervisor:
             round_ = self._rounds.get(number)
             if round_ is not None and worker.slot in round_.waiting:
                 round_.waiting.discard(worker.slot)
-                round_.answers.append(value)
-                round_.right = round_.right and right
-                if not right and round_.what == "metrics":
-                    round_.answers.pop()
+                if right:
+                    round_.answers.append(value)
+                else:
+                    round_.refused = round_.refused or value
                 if not round_.waiting:
                     self._finish(round_)
 
-    def _round(self, what: str, value: Any, done: Callable[[bool, list[Any]], None]) -> None:
+    def _round(self, what: str, value: Any, done: Callable[[str, list[Any]], None]) -> None:
         asked = {one.slot: one for one in self._workers if one.ready and not one.ending}
         seconds = self.plan.settings.limits.load_seconds if what == "prepare" else 30.0
-        round_ = _Round(next(self._numbers), what, value, set(asked), done, until=time.monotonic() + seconds)
+        round_ = _Round(next(self._numbers), what, set(asked), time.monotonic() + seconds, done)
         self._rounds[round_.number] = round_
         for worker in asked.values():
             self._send(worker, (what, round_.number, value))
         if not asked:
             self._finish(round_)
 
-    def _finish(self, round_: _Round, *, right: bool = True, late: bool = False) -> None:
-        if self._rounds.pop(round_.number, None) is None:
-            return
-        if late:
-            round_.answers.append("a worker did not answer in time")
-        round_.done(round_.right and right, round_.answers)
+    def _finish(self, round_: _Round) -> None:
+        if self._rounds.pop(round_.number, None) is not None:
+            round_.done(round_.refused, round_.answers)
 
     def _send(self, worker: _Worker, message: tuple[Any, ...]) -> None:
         with contextlib.suppress(OSError):  # it has ended, and is started again
@@ -234,7 +239,7 @@ class Supervisor:
         if self._reloading:
             answer(None)
             return
-        bundles = {name: Path(path) for name, path in bundles_of(self.plan.settings).items()}
+        bundles = self.plan.settings.bundles
         try:
             fresh = self.copies.copies({name: of for name, of in bundles.items() if run in (None, name)})
         except BundleError as error:
@@ -244,19 +249,17 @@ class Supervisor:
         self._reloading = True
         given = {name: str(path) for name, path in fresh.items()}
 
-        def prepared(right: bool, answers: list[Any]) -> None:
-            if right:
+        def prepared(refused: str, answers: list[Any]) -> None:
+            if not refused:
                 self._used |= fresh
                 self._round("take", given, taken)
                 return
-            reason = next((str(one) for one in answers if one is not None), "a worker ended")
-            log.error("bundle refused", extra={"fields": {"reason": reason}})
-            self._round("drop", None, lambda right, answers: None)
-            over(reason)
+            log.error("bundle refused", extra={"fields": {"reason": refused}})
+            self._round("drop", None, lambda refused, answers: None)
+            over(refused)
 
-        def taken(right: bool, answers: list[Any]) -> None:
-            found = next((one for one in answers if isinstance(one, dict)), None)
-            over(found if right and found is not None else "a worker ended while the bundles were swapped")
+        def taken(refused: str, answers: list[Any]) -> None:
+            over(refused or next(iter(answers), "all workers ended while the bundles were swapped"))
 
         def over(result: Any) -> None:
             self._reloading = False
@@ -270,7 +273,7 @@ class Supervisor:
 
     def _signalled(self, number: int) -> None:
         if number == signal.SIGHUP:
-            self._round("tokens", None, lambda right, answers: None)
+            self._round("tokens", None, lambda refused, answers: None)
             if self._reloading:
                 self._queued = True
             else:
@@ -314,8 +317,8 @@ class Supervisor:
             alive = any(one.slot == worker.slot and one.ready for one in self._workers)
             if worker.slot in round_.waiting and not alive:
                 round_.waiting.discard(worker.slot)
-                if round_.what in ("prepare", "take"):
-                    round_.right = round_.what == "take" and round_.right
+                if round_.what == "prepare":
+                    round_.refused = round_.refused or "a worker ended"
                 if not round_.waiting:
                     self._finish(round_)
         if worker.ending or self._ending:
@@ -334,17 +337,6 @@ class Supervisor:
         log.error("a worker ended and is started again", extra={"fields": fields})
         if self._started:
             self._due[worker.slot] = max(time.monotonic(), worker.begun + LEAST_SECONDS)
-
-    @property
-    def address(self) -> str:
-        """The page's address."""
-        host, port = self._sockets[0].getsockname()[:2]
-        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-
-
-def bundles_of(settings: Settings) -> dict[str, Path | str]:
-    """Return every bundle by the name of its model."""
-    return settings.bundles
 
 
 def become(plan: Plan) -> None:
