@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from prometheus_client import Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 _SUMMED_GAUGES = ("in_flight", "in_progress", "resident", "virtual", "cpu", "open_fds")
-"""What gauges are called that add up; of others the largest value counts."""
+"""Parts of the names of gauges that add up; of others the largest value counts."""
 
 
 def merged(texts: Sequence[str]) -> str:
@@ -19,32 +20,28 @@ def merged(texts: Sequence[str]) -> str:
     Args:
         texts: of each worker.
     """
-    heads: dict[str, tuple[str, str]] = {}
-    values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
-    for text in texts:
-        for family in text_string_to_metric_families(text):
-            heads.setdefault(family.name, (family.type, family.documentation))
-            adds = family.type in ("counter", "histogram", "summary") or any(
-                part in family.name for part in _SUMMED_GAUGES
-            )
+    return generate_latest(_Merged(texts)).decode()
+
+
+class _Merged:
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield each metric once; see `prometheus_client.registry.Collector`."""
+        found: dict[str, Metric] = {}
+        values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+        for family in (one for text in self._texts for one in text_string_to_metric_families(text)):
+            if family.name.endswith("_created"):
+                continue
+            found.setdefault(family.name, Metric(family.name, family.documentation, family.type))
             own = values.setdefault(family.name, {})
-            for sample in family.samples:
-                if sample.name.endswith("_created"):
-                    continue
-                key = (sample.name, tuple(sorted(sample.labels.items())))
-                before = own.get(key)
-                value = float(sample.value)
-                own[key] = value if before is None else before + value if adds else max(before, value)
-    lines = []
-    for name, (kind, says) in heads.items():
-        full = f"{name}_total" if kind == "counter" else name
-        lines += [f"# HELP {full} {_escaped(says)}", f"# TYPE {full} {kind}"]
-        for (sample_name, labels), value in values[name].items():
-            said = ",".join(f'{label}="{_escaped(of, quotes=True)}"' for label, of in labels)
-            lines.append(f"{sample_name}{'{' + said + '}' if said else ''} {value!r}")
-    return "\n".join(lines) + "\n"
-
-
-def _escaped(text: str, *, quotes: bool = False) -> str:
-    made = text.replace("\\", r"\\").replace("\n", r"\n")
-    return made.replace('"', r"\"") if quotes else made
+            adds = family.type != "gauge" or any(part in family.name for part in _SUMMED_GAUGES)
+            for name, labels, value, *_ in family.samples:
+                key = (name, tuple(labels.items()))
+                earlier = own.get(key)
+                own[key] = value if earlier is None else earlier + value if adds else max(earlier, value)
+        for of, metric in found.items():
+            for (name, pairs), value in values[of].items():
+                metric.add_sample(name, dict(pairs), value)
+            yield metric
