@@ -32,7 +32,7 @@ class Exposures:
 
     def __init__(self, store: EventStore) -> None:
         self._store = store
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._known: OrderedDict[str, str] = OrderedDict()  # key of a record -> its user
         self._waiting: dict[str, Record] = {}
         self._erased: int | None = None  # the last deletion that is known
         self.lost = 0
@@ -54,7 +54,7 @@ class Exposures:
         if len(self._waiting) >= KEPT:
             self.lost += 1
             return
-        self._known[key] = None
+        self._known[key] = user
         if len(self._known) > KEPT:
             self._known.popitem(last=False)
         value = {
@@ -69,9 +69,10 @@ class Exposures:
 
     def forget(self, user: str) -> None:
         """Drop what is known of a user, and what waits to be written."""
-        for kept in (self._known, self._waiting):
-            for key in [key for key in kept if key.endswith(f" {user}")]:
-                del kept[key]
+        for key in [key for key, of in self._known.items() if of == user]:
+            del self._known[key]
+        for key in [key for key, record in self._waiting.items() if record.user == user]:
+            del self._waiting[key]
 
     async def flush(self) -> None:
         """Write what waits.
