@@ -80,6 +80,20 @@ def test_only_what_is_new_is_exported_after_a_mark_and_from_a_time_there_is_none
     assert timed.mark == TrainedUpTo()
 
 
+def test_who_is_deleted_during_the_export_is_not_in_the_table(tmp_path, model, monkeypatch):
+    address = kept(tmp_path / "events.db", event("a", 501), event("b", 502, user=1004))
+    read = SqliteStore.items_since
+
+    async def meanwhile(store: SqliteStore, version: int = 0):
+        await store.forget("1004")
+        return await read(store, version)
+
+    monkeypatch.setattr(SqliteStore, "items_since", meanwhile)
+    found = table(address, model)
+    assert found.interactions["user_id"].to_list() == [USER]
+    assert found.erasures.last == 1
+
+
 def test_a_table_keeps_its_mark_and_a_torn_write_leaves_the_old_one(tmp_path, model, monkeypatch):
     found = table(kept(tmp_path / "events.db", event("a", 501)), model)
     path = tmp_path / "events.parquet"

@@ -83,7 +83,7 @@ async def exported(
         {"item": item.key, "columns": json.loads(item.columns)} for item in items if item.columns is not None
     ]
     found = _table(sorted(placed, key=lambda one: one.place), model, mark, since, columns)
-    return replace(found, erasures=gone)
+    return replace(found, erasures=gone).without_erased(model.encoder.schema.user)  # deleted meanwhile
 
 
 def _table(
