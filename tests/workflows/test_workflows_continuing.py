@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -10,12 +11,16 @@ import pytest
 
 from twotower import workflows
 from twotower.config import load_config
+from twotower.core.erasure import Erased, Erasures, keyed
 from twotower.errors import ConfigError, DataError
 from twotower.recommender.bundle import read_facts
 from twotower.recommender.trained_up_to import FACT, TrainedUpTo
+from twotower.workflows import continuing
 from twotower.workflows.chosen import CHOSEN
 from twotower.workflows.continuing import continue_run
 from twotower.workflows.event_table import PLACE, EventTable, columns_of
+from twotower.workflows.forgetting import forget_users
+from twotower.workflows.marking import mark_of
 from twotower.workflows.reading import load_parts
 from twotower.workflows.run import Run
 
@@ -157,6 +162,41 @@ def test_what_can_t_be_continued_is_refused(trained, folder, tmp_path):
     (tmp_path / "other.txt").write_text("mine")
     with pytest.raises(ConfigError, match=r"other\.txt"):
         continue_run(trained.path, table(1, 2), tmp_path)
+
+
+def test_a_run_is_not_changed_between_reading_and_writing_it(trained, folder, monkeypatch):
+    """What another process adds or deletes meanwhile would be lost, or come back."""
+    run = Run(folder / "alone")
+    shutil.copytree(trained.path, run.path)
+    refused = []
+
+    def meanwhile(*given: object, **more: object):
+        for work in (
+            lambda: continue_run(run.path, table(1, 3)),
+            lambda: forget_users(run, Erasures("key", [Erased(1, keyed("key", "3"), 0, 0, 0.0)], "store")),
+        ):
+            with pytest.raises(ConfigError, match="another process trains"):
+                work()
+            refused.append(work)
+        return load_parts(*given, **more)
+
+    monkeypatch.setattr(continuing, "load_parts", meanwhile)
+    assert continue_run(run.path, table(4, 6)).new == 3
+    assert len(refused) == 2
+
+
+def test_a_table_s_mark_does_not_say_that_the_other_tables_lack_deleted_users(trained, folder):
+    table(1, 3).write(folder / "exported.parquet")
+    found = EventTable.read(folder / "exported.parquet", trained.recommender().encoder.schema)
+    replace(found, mark=TrainedUpTo({"store": 3}, None, {"store": 2})).write(folder / "exported.parquet")
+    config = trained.config()
+    exported = str(folder / "exported.parquet")
+    data = config.data.model_copy(update={"interactions": exported})
+    parts = load_parts(config)
+    found = mark_of(config.model_copy(update={"data": data}), parts)
+    assert (found.stores, found.erased) == ({"store": 3}, {})
+    data = config.data.model_copy(update={"events": exported})  # by which deleted users are left out
+    assert mark_of(config.model_copy(update={"data": data}), parts).erased == {"store": 2}
 
 
 def test_data_that_changed_since_is_refused(trained, folder):

@@ -82,6 +82,17 @@ def continue_run(
     """
     run = Run.finished(path)
     target = run if out is None else Run(Path(out).expanduser())
+    if target.path.absolute() == run.path.absolute():
+        target = run
+    else:
+        target.check(run.config(), resume=False)
+    with alone_in(target.path, "trains"):  # nothing is read before: another process may change the run
+        return _continued(run, target, events, callbacks, log, full_gap=full_gap)
+
+
+def _continued(
+    run: Run, target: Run, events: EventTable, callbacks: Sequence[Callback], log: Log, *, full_gap: bool
+) -> Continued:
     config, model, stages = run.config(), run.recommender(index=False), Stages()
     if config.ranker is not None:
         raise ConfigError(
@@ -89,10 +100,6 @@ def continue_run(
             f"training set; train again on all events, without --from, or leave [ranker] out: {run.path}"
         )
     chosen = chosen_in(run, model)
-    if target.path.absolute() == run.path.absolute():
-        target = run
-    else:
-        target.check(config, resume=False)
     base = load_parts(_without_events(config), stages=stages, log=log)
     schema = base.train.schema
     known = None if config.data.events is None else EventTable.read(Path(config.data.events), schema)
@@ -109,7 +116,7 @@ def continue_run(
     parts = _with(base, table)
     for note in parts.train.notes[len(base.train.notes) :]:
         log(f"note: {note}")
-    with alone_in(target.path, "trains"), breaks_say("start it again"):
+    with breaks_say("start it again"):
         everything = parts.train.joined(parts.validation) if config.training.refit else parts.train
         begun = time.process_time()
         with stages("train"):

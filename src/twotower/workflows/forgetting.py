@@ -6,7 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -53,12 +53,10 @@ def forget_users(run: Run, erasures: Erasures) -> Forgotten:
         ConfigError: another process trains in the run; nobody would be left.
         BundleError: the bundle can't be read or written.
     """
-    facts = read_facts(run.bundle)
-    mark = TrainedUpTo.of(facts)
-    pending = mark.pending(erasures)
-    if not pending.users:
+    if not _pending(run, erasures)[2].users:
         return Forgotten(0, 0, ())
     with alone_in(run.path, "trains"):
+        facts, mark, pending = _pending(run, erasures)  # again: a training may have ended meanwhile
         model, files = run.recommender(), list[str]()
         rows = np.flatnonzero(pending.places(model.user_ids) >= 0)
         if CHOSEN not in facts:
@@ -85,6 +83,13 @@ def forget_users(run: Run, erasures: Erasures) -> Forgotten:
         earlier = place.read_text(encoding="utf-8") if place.exists() else ""
         write_text(place, earlier + json.dumps(said) + "\n")
     return Forgotten(len(rows), events, tuple(files))
+
+
+def _pending(run: Run, erasures: Erasures) -> tuple[dict[str, Any], TrainedUpTo, Erasures]:
+    """Return the facts of the bundle, its mark, and the users whom it may still have."""
+    facts = read_facts(run.bundle)
+    mark = TrainedUpTo.of(facts)
+    return facts, mark, mark.pending(erasures)
 
 
 def _forget_events(run: Run, pending: Erasures, files: list[str]) -> int:

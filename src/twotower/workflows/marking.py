@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,8 @@ def mark_of(config: Config, parts: Parts) -> TrainedUpTo:
         if isinstance(table, str) and not is_url(table) and data.source == "tables":
             for path in _files(table):
                 if path.suffix == ".parquet":
-                    found = found.joined(mark_in(path))
+                    # The other tables may still have the users that were deleted from the store.
+                    found = found.joined(replace(mark_in(path), erased={}))
     return found
 
 
