@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from twotower.core.erasure import Erased, Erasures, keyed, new_key
@@ -147,16 +148,18 @@ class RedisStore(EventStore):
 
     async def between(self, after: int, last: int) -> AsyncIterator[list[Placed]]:
         """Yield events user by user; see `EventStore.between`."""
+        async for user in self._users():
+            if found := await self._events(user, after, last):
+                yield found
+
+    async def _users(self) -> AsyncIterator[str]:
+        """Yield every user with events, once."""
         prefix, seen = f"{KEYS['events']}:", set[str]()
-        try:
+        with self._responding():
             async for key in self._redis.scan_iter(match=f"{prefix}*", count=1000):
-                user = key.removeprefix(prefix)
-                if user not in seen:  # a key may come twice
-                    seen.add(user)
-                    if found := await self._events(user, after, last):
-                        yield found
-        except self._errors as error:
-            raise StoreUnavailable(f"the event store (Redis) is not responding: {error}") from None
+                if key not in seen:  # a key may come twice
+                    seen.add(key)
+                    yield key.removeprefix(prefix)
 
     async def _events(self, user: str, after: int, last: int | str) -> list[Placed]:
         found, removals = await self._run("events", (f"events:{user}", "removals"), after, last)
@@ -202,14 +205,10 @@ class RedisStore(EventStore):
 
     async def expire(self, before: float) -> int:
         """Delete old events, user by user; see `EventStore.expire`."""
-        gone, prefix = 0, f"{KEYS['events']}:"
-        try:
-            async for key in self._redis.scan_iter(match=f"{prefix}*", count=1000):
-                user = key.removeprefix(prefix)
-                (more,) = await self._run("expire", (f"events:{user}", "contents", "removals"), before)
-                gone += int(more)
-        except self._errors as error:
-            raise StoreUnavailable(f"the event store (Redis) is not responding: {error}") from None
+        gone = 0
+        async for user in self._users():
+            (more,) = await self._run("expire", (f"events:{user}", "contents", "removals"), before)
+            gone += int(more)
         return gone
 
     async def erased(self, after: int = 0) -> Erasures:
@@ -235,22 +234,18 @@ class RedisStore(EventStore):
     async def records(self, kind: str) -> list[Record]:
         """Return records; see `EventStore.records`."""
         found: dict[str, Record] = {}
-        try:
+        with self._responding():
             async for key, text in self._redis.hscan_iter(f"{KEYS['records']}:{kind}", count=1000):
                 found[key] = Record(kind, key, *json.loads(text))
-        except self._errors as error:
-            raise StoreUnavailable(f"the event store (Redis) is not responding: {error}") from None
         return [found[key] for key in sorted(found)]
 
     async def _forget_records(self, user: str) -> None:
         """Delete the records of a user."""
-        try:
+        with self._responding():
             async for kind in self._redis.scan_iter(match=f"{KEYS['records']}:*", count=1000):
                 async for key, text in self._redis.hscan_iter(kind, count=1000):
                     if json.loads(text)[1] == user:
                         await self._redis.hdel(kind, key)
-        except self._errors as error:
-            raise StoreUnavailable(f"the event store (Redis) is not responding: {error}") from None
 
     async def check(self) -> None:
         """Write and read; see `EventStore.check`."""
@@ -274,7 +269,7 @@ class RedisStore(EventStore):
     async def _bring_up(self) -> None:
         """Migrate a store of version 1; an interrupted migration continues where it stopped."""
         users = self._redis.scan_iter(match=f"{KEYS['user']}:*", count=1000)
-        try:
+        with self._responding():
             async for key in users:
                 user = key.removeprefix(f"{KEYS['user']}:")
                 values: list[str] = []
@@ -285,12 +280,15 @@ class RedisStore(EventStore):
                 await self._scripts["up"](keys=names, args=values)
             await self._redis.delete(KEYS["ids"])
             await self._redis.set(KEYS["version"], VERSION)
-        except self._errors as error:
-            raise StoreUnavailable(f"the event store (Redis) is not responding: {error}") from None
 
     async def _do(self, command: Awaitable[T]) -> T:
-        try:
+        with self._responding():
             return await command
+
+    @contextlib.contextmanager
+    def _responding(self) -> Iterator[None]:
+        try:
+            yield
         except self._errors as error:
             raise StoreUnavailable(f"the event store (Redis) is not responding: {error}") from None
 
