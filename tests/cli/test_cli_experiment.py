@@ -90,7 +90,7 @@ def test_tables_of_another_system_say_the_same(call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("STORE", "--window", "7"), "--window must be a number with s, m, h or d"),
+        (("STORE", "--window", "7"), "--window must be a whole number above 0 and a unit"),
         (("STORE", "--metric", "clicks"), "outcome must be one of interactions"),
         (("STORE", "--split", "a=50,b=50"), "for tables"),
         (("no.parquet",), "also needs --exposures"),

@@ -14,7 +14,8 @@ from twotower.errors import BundleError, ConfigError, DataError
 from twotower.estimator import TwoTower
 from twotower.recommender.bundle import read_facts
 from twotower.recommender.trained_up_to import FACT, TrainedUpTo
-from twotower.server.exporting import exported, is_store, store_at
+from twotower.server.exporting import exported
+from twotower.server.offline_store import is_store, store_at
 from twotower.server.store import Event, SqliteStore
 from twotower.workflows.event_table import PLACE, EventTable, columns_of, mark_in
 

@@ -16,8 +16,8 @@ from twotower.recommender import Recommender
 from twotower.recommender.bundle import read_facts
 from twotower.recommender.forgetting import without_users
 from twotower.recommender.trained_up_to import FACT, TrainedUpTo
-from twotower.server.exporting import forgotten, store_at
 from twotower.server.forgetting import rewritten
+from twotower.server.offline_store import forgotten, store_at
 from twotower.server.store import SqliteStore
 from twotower.workflows.forgetting import RECORD, forget_users
 from twotower.workflows.run import Run

@@ -12,7 +12,8 @@ from twotower.cli.progress import training_progress
 def continue_from(path: Path, events: str, out: Path | None, *, full_gap: bool, as_json: bool) -> None:
     """Continue a run on events, and print what it gained."""
     from twotower.recommender.drift import drift_said  # noqa: PLC0415
-    from twotower.server.exporting import exported, is_store, store_at  # noqa: PLC0415
+    from twotower.server.exporting import exported  # noqa: PLC0415
+    from twotower.server.offline_store import is_store, store_at  # noqa: PLC0415
     from twotower.workflows import Run  # noqa: PLC0415
     from twotower.workflows.continuing import CONTINUED, continue_run  # noqa: PLC0415
     from twotower.workflows.event_table import EventTable, mark_in  # noqa: PLC0415

@@ -53,7 +53,8 @@ def events(
     from twotower.cli.output import log, print_json  # noqa: PLC0415
     from twotower.recommender.bundle import read_facts  # noqa: PLC0415
     from twotower.recommender.trained_up_to import TrainedUpTo  # noqa: PLC0415
-    from twotower.server.exporting import exported, store_at  # noqa: PLC0415
+    from twotower.server.exporting import exported  # noqa: PLC0415
+    from twotower.server.offline_store import store_at  # noqa: PLC0415
     from twotower.workflows.event_table import check_event_file  # noqa: PLC0415
 
     if action != "export":

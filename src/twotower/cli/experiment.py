@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +9,12 @@ import typer
 
 from twotower.cli.errors import guarded
 from twotower.cli.options import JsonOption, number, whole
+from twotower.core.durations import seconds_of
 from twotower.errors import ConfigError
 
 if TYPE_CHECKING:
     from twotower.evaluation.experiment import Experiment
     from twotower.server.experiment_tables import ExperimentTables
-
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 @guarded
@@ -108,7 +106,7 @@ def experiment(
     from twotower.core.atomic import check_file, replacing  # noqa: PLC0415
     from twotower.evaluation.experiment import analyse  # noqa: PLC0415
 
-    seconds = duration(window)
+    seconds = seconds_of("--window", window)
     if write_exposures is not None:
         check_file(write_exposures)
     tables = _tables(events, exposures, split, column or [])
@@ -140,7 +138,7 @@ def _tables(events: str, exposures: Path | None, split: str | None, columns: lis
     import asyncio  # noqa: PLC0415
 
     from twotower.server.experiment_tables import ExperimentTables, experiment_tables  # noqa: PLC0415
-    from twotower.server.exporting import is_store, store_at  # noqa: PLC0415
+    from twotower.server.offline_store import is_store, store_at  # noqa: PLC0415
     from twotower.workflows.experiment_files import (  # noqa: PLC0415
         column_names,
         read_events,
@@ -177,18 +175,6 @@ def _shares(split: str) -> dict[str, float]:
         if not (run and equals):
             raise ConfigError(f"--split must be RUN=SHARE,RUN=SHARE such as old=90,new=10, got {split!r}")
     return shares
-
-
-def duration(text: str) -> float:
-    """Return the seconds of a time such as 90s, 30m, 12h or 7d.
-
-    Raises:
-        ConfigError: it has another form.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
-    if match is None:
-        raise ConfigError(f"--window must be a number with s, m, h or d, such as 12h, got {text!r}")
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 def _print(found: Experiment) -> None:

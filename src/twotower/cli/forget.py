@@ -27,7 +27,7 @@ def forget(
     """
     from twotower import workflows  # noqa: PLC0415
     from twotower.cli.output import log, print_json  # noqa: PLC0415
-    from twotower.server.exporting import forgotten, store_at  # noqa: PLC0415
+    from twotower.server.offline_store import forgotten, store_at  # noqa: PLC0415
     from twotower.workflows.forgetting import forget_users  # noqa: PLC0415
 
     finished, opened = workflows.Run.finished(run), store_at(store)

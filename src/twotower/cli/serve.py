@@ -11,6 +11,7 @@ import typer
 
 from twotower.cli.errors import guarded
 from twotower.cli.options import whole
+from twotower.core.durations import seconds_of
 from twotower.errors import ConfigError, nearest
 
 _LIMITS = (
@@ -246,7 +247,7 @@ def serve(
         admin_token=admin_token,
         without_store=cast(Literal["refuse", "serve"], without_store),
         exclude_seen=exclude_seen,
-        keep=None if keep is None else server.seconds_of(keep),
+        keep=None if keep is None else seconds_of("--keep", keep),
         limits=server.Limits.parse(limits or ()),
         token_file=token_file,
         hosts=server.names_of(host, allow_host or ()),

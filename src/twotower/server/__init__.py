@@ -13,7 +13,6 @@ from twotower.errors import MissingExtraError
 if TYPE_CHECKING:
     from twotower.server.access import Access, Token, exposed, names_of
     from twotower.server.app import create_app
-    from twotower.server.retention import seconds_of
     from twotower.server.serving import serve
     from twotower.server.settings import Limits, Settings
 
@@ -25,7 +24,6 @@ __all__ = [
     "create_app",
     "exposed",
     "names_of",
-    "seconds_of",
     "serve",
 ]
 
@@ -37,7 +35,6 @@ _HOME = {
     "create_app": "app",
     "exposed": "access",
     "names_of": "access",
-    "seconds_of": "retention",
     "serve": "serving",
 }
 _EXTRA = ("fastapi", "starlette", "uvicorn", "orjson", "prometheus_client")

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from twotower.core.wording import count_of
-from twotower.errors import ConfigError, DataError
+from twotower.errors import DataError
 from twotower.server.exposures import EXPOSURES
-from twotower.server.store import EventStore, StoreUnavailable
+from twotower.server.offline_store import opened
+from twotower.server.store import EventStore
 
 _EXPOSED = {
     "user": pl.String,
@@ -52,22 +53,16 @@ async def experiment_tables(store: EventStore) -> ExperimentTables:
         ConfigError: there is no store, or one of a newer version.
         DataError: nobody was answered under a split.
     """
-    try:
-        await store.open()
-        try:
-            records = await store.records(EXPOSURES)
-            users = {record.user for record in records}  # those whom a split has: often a part of all
-            now, last = time.time(), await store.last()
-            events = [
-                (one.event.user, one.event.kind, one.event.value, one.event.time)
-                async for part in store.between(0, last)
-                for one in part
-                if one.event.user in users
-            ]
-        finally:
-            await store.close()
-    except StoreUnavailable as error:
-        raise ConfigError(f"the store must respond; {error}") from None
+    async with opened(store):
+        records = await store.records(EXPOSURES)
+        users = {record.user for record in records}  # those whom a split has: often a part of all
+        now, last = time.time(), await store.last()
+        events = [
+            (one.event.user, one.event.kind, one.event.value, one.event.time)
+            async for part in store.between(0, last)
+            for one in part
+            if one.event.user in users
+        ]
     values = [json.loads(record.value) for record in records]
     if not values:
         raise DataError(

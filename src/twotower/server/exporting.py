@@ -6,46 +6,18 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import polars as pl
 
-from twotower.core.erasure import Erasures
 from twotower.core.vocabulary import Vocabulary
 from twotower.core.wording import count_of
-from twotower.errors import ConfigError
 from twotower.recommender import Recommender
 from twotower.recommender.trained_up_to import TrainedUpTo
 from twotower.recommender.usual_label import usual_label
-from twotower.server.store import EventStore, Placed, StoreUnavailable, make_store
+from twotower.server.offline_store import opened
+from twotower.server.store import EventStore, Placed
 from twotower.workflows.event_table import PLACE, EventTable
-
-_HEAD: Final = b"SQLite format 3\x00"
-
-
-def store_at(address: str) -> EventStore:
-    """Return the store at an address, not yet opened; unlike `make_store` never a new file.
-
-    Raises:
-        ConfigError: there is no store.
-    """
-    if "://" not in address:
-        path = Path(address).expanduser()
-        if not path.is_file():
-            raise ConfigError(f"there is no event store {path}; name the --store of `twotower serve`")
-    return make_store(address)
-
-
-def is_store(address: str) -> bool:
-    """Return whether an address is that of a store, and no table: a SQLite file, or ``redis://``."""
-    if "://" in address:
-        return address.partition("://")[0].startswith(("redis", "unix"))
-    try:
-        with Path(address).expanduser().open("rb") as file:
-            return file.read(len(_HEAD)) == _HEAD
-    except OSError:
-        return False
 
 
 async def exported(
@@ -66,19 +38,13 @@ async def exported(
     Raises:
         ConfigError: there is no store, or one of a newer version.
     """
-    try:
-        await store.open()
-        try:
-            last = await store.last()
-            known = 0 if after is None else after.stores.get(store.data, 0)
-            placed = [one async for part in store.between(known, last) for one in part]
-            items = await store.items_since(0)
-            gone = await store.erased()
-            mark = TrainedUpTo({store.data: last}, None, {store.data: gone.last})
-        finally:
-            await store.close()
-    except StoreUnavailable as error:
-        raise ConfigError(f"the store must respond; {error}") from None
+    async with opened(store):
+        last = await store.last()
+        known = 0 if after is None else after.stores.get(store.data, 0)
+        placed = [one async for part in store.between(known, last) for one in part]
+        items = await store.items_since(0)
+        gone = await store.erased()
+        mark = TrainedUpTo({store.data: last}, None, {store.data: gone.last})
     columns = [
         {"item": item.key, "columns": json.loads(item.columns)} for item in items if item.columns is not None
     ]
@@ -143,24 +109,3 @@ def _fits(known: Vocabulary, key: str) -> bool:
 def _ids(keys: list[str], known: Vocabulary) -> pl.Series:
     """Return ids in the type of the model's; see `Vocabulary.native`."""
     return pl.Series([known.native(key) for key in keys], dtype=known.ids.dtype)
-
-
-async def forgotten(store: EventStore, user: str) -> tuple[int, Erasures]:
-    """Delete a user from a store, and return the number of events and the records of all deleted users.
-
-    Args:
-        store: opened here, and closed.
-        user: key of the user.
-
-    Raises:
-        ConfigError: the store does not respond.
-    """
-    try:
-        await store.open()
-        try:
-            events = await store.forget(user)
-            return events, await store.erased()
-        finally:
-            await store.close()
-    except StoreUnavailable as error:
-        raise ConfigError(f"the store must respond; {error}") from None
