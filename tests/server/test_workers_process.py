@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 from small_server import ADMIN, ServerProcess, run_of
 
+from twotower.errors import BundleError
+from twotower.recommender import Recommender
+
 BEARER = f"Bearer {ADMIN}"
 
 
@@ -29,6 +32,14 @@ def pair(model, tmp_path):
 def each(server: ServerProcess, path: str, times: int = 12) -> list:
     """Return answers of connections of their own, which the system divides among the workers."""
     return [server.ask(path) for _ in range(times)]
+
+
+def has_user(bundle: Path) -> bool:
+    """Return whether a bundle has the user who was deleted; one that is being removed has nobody."""
+    try:
+        return 1003 in Recommender.load(bundle).user_ids
+    except BundleError:
+        return False
 
 
 def test_workers_act_as_one(pair, other_model, tmp_path):
@@ -57,6 +68,14 @@ def test_workers_act_as_one(pair, other_model, tmp_path):
     deleted = server.ask("/v1/users/1003", method="DELETE", authorization=BEARER)
     assert deleted["pending"] == ""
     assert {user["known"] for user in each(server, "/v1/users/1003")} == {False}
+
+    other_model.save(run / "bundle")  # an older copy comes back
+    server.ask("/v1/admin/reload", method="POST", authorization=BEARER)
+    deadline = time.monotonic() + 10
+    copies = Path(f"/dev/shm/twotower-serve-{server.process.pid}")
+    while has_user(run / "bundle") or any(has_user(copy) for copy in copies.iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
     text = urllib.request.urlopen(server.address + "metrics").read().decode()
     (asked,) = re.findall(r'twotower_requests_total\{.*"/v1/model".*\} (\S+)', text)

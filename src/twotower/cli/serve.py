@@ -266,7 +266,7 @@ def serve(
     if workers > 1 and shadow is not None:
         raise ConfigError("--shadow works with one process; leave out --workers, or serve the shadow apart")
     if workers > 1:
-        from twotower.server.supervisor import Plan, become  # noqa: PLC0415
+        from twotower.server.plan import Plan, become  # noqa: PLC0415
 
         become(Plan(settings, workers, host, port, log_level, said))
     server.serve(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from twotower.errors import BundleError, ConfigError, TwoTowerError
 from twotower.server.errors import ApiError
+from twotower.server.store import StoreUnavailable
 
 if TYPE_CHECKING:
     from twotower.server.service import Service
@@ -101,6 +102,7 @@ class Link:
             "prepare": self._prepare,
             "take": self._take,
             "drop": self._drop,
+            "forget": self._forget,
             "metrics": self._own_metrics,
             "tokens": self._tokens,
         }
@@ -111,7 +113,7 @@ class Link:
     async def _answer(self, number: int, work: Callable[[Any], Any], value: Any) -> None:
         try:
             answer, right = await work(value), True
-        except (TwoTowerError, ApiError) as error:
+        except (TwoTowerError, ApiError, StoreUnavailable) as error:
             answer, right = str(error), False
         except Exception as error:  # the supervisor waits for every answer
             log.error("internal error", exc_info=error)
@@ -136,6 +138,14 @@ class Link:
         for run in self._prepared:
             self._service.metrics.reloads.labels(run, "refused").inc()
         self._prepared = {}
+
+    async def _forget(self, value: object) -> bool:
+        """Delete users from the bundles on disk; return whether these had any."""
+        del value
+        before = [await model.states.pending() for model in self._service.models]
+        for model in self._service.models:
+            await model.states.forget()
+        return before != [await model.states.pending() for model in self._service.models]
 
     async def _tokens(self, value: object) -> None:
         del value

@@ -16,7 +16,7 @@ import polars as pl
 
 from twotower.errors import BundleError, TwoTowerError, nearest
 from twotower.recommender import Recommender
-from twotower.recommender.bundle import read_bundle
+from twotower.recommender.bundle import read_bundle, read_facts
 from twotower.recommender.fitted_towers import Unknown
 from twotower.recommender.trained_up_to import TrainedUpTo
 from twotower.server.catalogue import Catalogue, LiveItem
@@ -82,7 +82,8 @@ class StateManager:
             await self._open()
             self.state = await self._load()
             await self.refresh()
-            await self.forget()
+            if self.copy is None:  # else one worker does it for all
+                await self.forget()
         except StoreUnavailable as error:
             if not without_store:
                 raise
@@ -109,6 +110,16 @@ class StateManager:
         async with self._rewriting:
             every = await self._store.erased()
             return await asyncio.to_thread(rewritten, self.bundle, every) if every.users else ""
+
+    async def pending(self) -> int:
+        """Return the number of deletions since the bundle on disk.
+
+        Raises:
+            BundleError: it can't be read.
+            StoreUnavailable: the store can't be read.
+        """
+        mark = TrainedUpTo.of(await asyncio.to_thread(read_facts, self.bundle))
+        return len(mark.pending(await self._store.erased()).users)
 
     async def _without_erased(self, state: State) -> State:
         """Return a state without the users that were deleted since its model was trained."""

@@ -23,11 +23,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, Final
 
-from twotower.errors import BundleError, ConfigError, TwoTowerError
+from twotower.errors import BundleError, TwoTowerError
 from twotower.server.logs import log_to_stderr
-from twotower.server.settings import Settings
+from twotower.server.plan import Plan
 from twotower.server.sharing import SharedCopies
 from twotower.server.sockets import address_of, listening
 
@@ -39,34 +40,16 @@ _MARGIN: Final = 10.0
 """Seconds beyond its own limits after which a worker that was told to end is killed."""
 
 
-@dataclass
-class Plan:
-    """How to serve.
-
-    Attributes:
-        settings: of each worker.
-        workers: how many.
-        host, port: where to listen.
-        log_level: "debug", "info", "warning" or "error".
-        said: what is told once all answer; ``{}`` is the address.
-    """
-
-    settings: Settings
-    workers: int
-    host: str
-    port: int
-    log_level: str
-    said: str
-
-
 @dataclass(eq=False)
 class _Worker:
     slot: int
     process: BaseProcess
     connection: Connection
     begun: float
+    used: dict[str, Path]  # copies of the bundles that it serves
     ready: bool = False
     ending: bool = False
+    stale: bool = False  # it serves others than the rest, and is replaced
 
 
 @dataclass
@@ -78,6 +61,7 @@ class _Round:
         what: the question.
         waiting: slots of the workers that did not answer yet.
         until: when it ends without them.
+        taken: copies of bundles that who answers serves then.
         done: told the reason of the first that refused ("" if none did), and the answers of the others.
     """
 
@@ -86,6 +70,7 @@ class _Round:
     waiting: set[int]
     until: float
     done: Callable[[str, list[Any]], None]
+    taken: dict[str, Path] = field(default_factory=dict)
     refused: str = ""
     answers: list[Any] = field(default_factory=list)
 
@@ -147,7 +132,7 @@ class Supervisor:
         process = self._spawn.Process(target=work, args=given, name=f"worker {slot}")
         process.start()
         theirs.close()
-        worker = _Worker(slot, process, ours, time.monotonic())
+        worker = _Worker(slot, process, ours, time.monotonic(), dict(self._used))
         self._workers.append(worker)
         self._due.pop(slot, None)
         return worker
@@ -186,14 +171,7 @@ class Supervisor:
 
     def _took(self, worker: _Worker, what: str, *rest: Any) -> None:
         if what == "ready":
-            worker.ready = True
-            if not self._started and all(one.ready for one in self._workers):
-                self._started = True
-                said = self.plan.said.replace("{}", address_of(self._sockets[0]))
-                print(said, file=sys.stderr, flush=True)
-            if worker is self._next:
-                self._next = None
-                self._leave(self._restarts.popleft())
+            self._ready(worker)
         elif what == "ask":
             number, question, value = rest
 
@@ -211,15 +189,33 @@ class Supervisor:
                 round_.waiting.discard(worker.slot)
                 if right:
                     round_.answers.append(value)
+                    worker.used |= round_.taken
                 else:
                     round_.refused = round_.refused or value
                 if not round_.waiting:
                     self._finish(round_)
 
+    def _ready(self, worker: _Worker) -> None:
+        worker.ready = True
+        if not self._started and all(one.ready for one in self._workers):
+            self._started = True
+            said = self.plan.said.replace("{}", address_of(self._sockets[0]))
+            print(said, file=sys.stderr, flush=True)
+            self._forget()
+        if worker is self._next:
+            self._next = None
+            if self._restarts[0] in self._workers:
+                self._leave(self._restarts.popleft())
+            else:  # it had ended by itself
+                self._restart()
+
     def _round(self, what: str, value: Any, done: Callable[[str, list[Any]], None]) -> None:
-        asked = {one.slot: one for one in self._workers if one.ready and not one.ending}
-        seconds = self.plan.settings.limits.load_seconds if what == "prepare" else 30.0
+        able = [one for one in self._workers if one.ready and not (one.ending or one.stale)]
+        asked = {one.slot: one for one in (able[:1] if what == "forget" else able)}
+        seconds = self.plan.settings.limits.load_seconds if what in ("prepare", "forget") else 30.0
         round_ = _Round(next(self._numbers), what, set(asked), time.monotonic() + seconds, done)
+        if what == "take":
+            round_.taken = {run: Path(copy) for run, copy in value.items()}
         self._rounds[round_.number] = round_
         for worker in asked.values():
             self._send(worker, (what, round_.number, value))
@@ -251,7 +247,6 @@ class Supervisor:
 
         def prepared(refused: str, answers: list[Any]) -> None:
             if not refused:
-                self._used |= fresh
                 self._round("take", given, taken)
                 return
             log.error("bundle refused", extra={"fields": {"reason": refused}})
@@ -259,25 +254,50 @@ class Supervisor:
             over(refused)
 
         def taken(refused: str, answers: list[Any]) -> None:
+            if answers or not refused:  # else nobody serves them
+                self._used |= fresh
             over(refused or next(iter(answers), "all workers ended while the bundles were swapped"))
 
         def over(result: Any) -> None:
             self._reloading = False
+            self._replace_stale()
             self.copies.keep(self._used)
             answer(result)
             if self._queued:
                 self._queued = False
                 self._reload(None, lambda value: None)
+            elif isinstance(result, dict):
+                self._forget()
 
         self._round("prepare", given, prepared)
+
+    def _forget(self) -> None:
+        """Let one worker delete users who were deleted from the store from the bundles on disk; if these had
+        some, so have the copies, which are made anew."""
+
+        def done(refused: str, answers: list[Any]) -> None:
+            if answers == [True]:
+                self._load_again()
+
+        self._round("forget", None, done)
+
+    def _load_again(self) -> None:
+        if self._reloading:
+            self._queued = True
+        else:
+            self._reload(None, lambda value: None)
+
+    def _replace_stale(self) -> None:
+        """End workers that began during a reload, or failed in it: they serve other bundles than the rest."""
+        for worker in self._workers:
+            if worker.used != self._used and not (worker.ending or worker.stale):
+                worker.stale = True
+                (worker.process.terminate if worker.ready else worker.process.kill)()
 
     def _signalled(self, number: int) -> None:
         if number == signal.SIGHUP:
             self._round("tokens", None, lambda refused, answers: None)
-            if self._reloading:
-                self._queued = True
-            else:
-                self._reload(None, lambda value: None)
+            self._load_again()
         elif number == signal.SIGUSR2:
             if not self._restarts:
                 self._restarts.extend(self._workers)
@@ -309,10 +329,8 @@ class Supervisor:
         while self._workers:
             self._wait()
 
-    def _ended(self, worker: _Worker) -> None:
-        worker.process.join()
-        self._workers.remove(worker)
-        worker.connection.close()
+    def _count_out(self, worker: _Worker) -> None:
+        """Wait no longer for the answers of a worker that ended."""
         for round_ in list(self._rounds.values()):
             alive = any(one.slot == worker.slot and one.ready for one in self._workers)
             if worker.slot in round_.waiting and not alive:
@@ -321,34 +339,35 @@ class Supervisor:
                     round_.refused = round_.refused or "a worker ended"
                 if not round_.waiting:
                     self._finish(round_)
+
+    def _ended(self, worker: _Worker) -> None:
+        worker.process.join()
+        self._workers.remove(worker)
+        worker.connection.close()
+        self._count_out(worker)
         if worker.ending or self._ending:
             if worker.ending and not self._ending:
                 log.info("worker replaced", extra={"fields": {"worker": worker.slot}})
                 self._restart()
             return
-        if self._next is worker:  # the new one did not come up: the old one stays
-            log.error(
-                "a new worker did not start; the old ones go on", extra={"fields": {"worker": worker.slot}}
-            )
-            self._next = None
-            self._restarts.clear()
-            return
         fields = {"worker": worker.slot, "code": worker.process.exitcode}
-        log.error("a worker ended and is started again", extra={"fields": fields})
+        if self._next is worker:
+            old, self._next = self._restarts[0] in self._workers, None
+            if worker.used != self._used:  # its bundles were replaced meanwhile
+                self._restart()
+            else:
+                log.error("a new worker did not start; the old ones go on", extra={"fields": fields})
+                self._restarts.clear()
+            if old:
+                return
+        elif self._next is not None and self._restarts[0] is worker:
+            return  # another one takes its place already
+        if worker.stale:
+            log.info("a worker loads the bundles of the others", extra={"fields": fields})
+        else:
+            log.error("a worker ended and is started again", extra={"fields": fields})
         if self._started:
             self._due[worker.slot] = max(time.monotonic(), worker.begun + LEAST_SECONDS)
-
-
-def become(plan: Plan) -> None:
-    """Turn this process into a supervisor, which has less in memory; does not return."""
-    reader, writer = os.pipe()
-    os.set_inheritable(reader, True)
-    content = pickle.dumps(plan)
-    if len(content) > 60_000:  # a pipe takes so much without a reader
-        raise ConfigError("the settings of the server are too large; name fewer tokens and hosts")
-    os.write(writer, content)
-    os.close(writer)
-    os.execv(sys.executable, [sys.executable, "-m", "twotower.server.supervisor", str(reader)])
 
 
 def main() -> int:
