@@ -9,6 +9,7 @@ import inspect
 import random
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
@@ -32,6 +33,7 @@ except ModuleNotFoundError as error:
 P = ParamSpec("P")
 T = TypeVar("T")
 Http = TypeVar("Http", httpx.Client, httpx.AsyncClient)
+Transport = TypeVar("Transport", httpx.BaseTransport, httpx.AsyncBaseTransport)
 
 LONGEST_WAIT = 10.0
 """Seconds; a server that asks for a longer wait gets no retry."""
@@ -40,12 +42,19 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _BROKEN = (httpx.NetworkError, httpx.ConnectTimeout, httpx.RemoteProtocolError)
 
 
-class _Shared(Generic[Http]):
+class _Shared(ABC, Generic[Http, Transport]):
     """All that the two clients have in common: everything but sending and waiting."""
 
-    _http: Http
-
-    def __init__(self, address: str, token: str | None, timeout: float, retries: int, backoff: float) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        token: str | None = None,
+        timeout: float = 10.0,
+        retries: int = 3,
+        backoff: float = 0.1,
+        transport: Transport | None = None,
+    ) -> None:
         if not (timeout > 0 and retries >= 0 and 0 <= backoff < float("inf")):
             raise ConfigError(
                 "timeout must be above 0, retries and backoff at least 0, got "
@@ -59,6 +68,12 @@ class _Shared(Generic[Http]):
         self._headers = {"accept": "application/json", "user-agent": f"twotower/{version('twotower')}"}
         if token is not None:
             self._headers["authorization"] = f"Bearer {token}"
+        self._http: Http = self._new(timeout, transport)
+
+    @staticmethod
+    @abstractmethod
+    def _new(timeout: float, transport: Transport | None) -> Http:
+        """Return a client of httpx."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._address!r})"
@@ -186,7 +201,7 @@ def _awaited(build: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncClient, P
     return found
 
 
-class Client(_Shared[httpx.Client]):
+class Client(_Shared[httpx.Client, httpx.BaseTransport]):
     """A client of ``twotower serve``; use it in ``with``, or `close` it. Threads may share it.
 
     Connections are kept and reused. A request that may be sent again without harm is, up to ``retries``
@@ -207,18 +222,9 @@ class Client(_Shared[httpx.Client]):
         ApiError: (of the methods) the request was refused, or got no answer.
     """
 
-    def __init__(
-        self,
-        address: str,
-        *,
-        token: str | None = None,
-        timeout: float = 10.0,
-        retries: int = 3,
-        backoff: float = 0.1,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        super().__init__(address, token, timeout, retries, backoff)
-        self._http = httpx.Client(timeout=timeout, transport=transport)
+    @staticmethod
+    def _new(timeout: float, transport: httpx.BaseTransport | None) -> httpx.Client:
+        return httpx.Client(timeout=timeout, transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -270,24 +276,15 @@ class Client(_Shared[httpx.Client]):
     metrics = _now(routes.metrics)
 
 
-class AsyncClient(_Shared[httpx.AsyncClient]):
+class AsyncClient(_Shared[httpx.AsyncClient, httpx.AsyncBaseTransport]):
     """`Client` for asyncio: the same arguments, methods and errors; each method is awaited.
 
     Use it in ``async with``, or await `close`.
     """
 
-    def __init__(
-        self,
-        address: str,
-        *,
-        token: str | None = None,
-        timeout: float = 10.0,
-        retries: int = 3,
-        backoff: float = 0.1,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        super().__init__(address, token, timeout, retries, backoff)
-        self._http = httpx.AsyncClient(timeout=timeout, transport=transport)
+    @staticmethod
+    def _new(timeout: float, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+        return httpx.AsyncClient(timeout=timeout, transport=transport)
 
     async def __aenter__(self) -> Self:
         return self
