@@ -104,6 +104,7 @@ def test_recipe_kuairec() -> None:
     [
         [],
         ["training.trainer=gradients", "training.clip_norm=none", "training.threads=1"],
+        ["seed=7", "user_vectors=false"],
         ["model.kind=mlp", "training.batch_size=64", "split.validation=0.2", "evaluation.cap=4.5"],
         ["schema.items.plot=text", "schema.timestamp=when", "data.items=~/items.csv"],
         [
@@ -148,6 +149,12 @@ def test_overrides_are_toml_values_or_strings(tmp_path: Path) -> None:
     assert config.split.test == 0.25
 
 
+def test_keys_above_all_sections(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, f"user_vectors = false\n{TABLES}"))
+    assert (config.seed, config.user_vectors) == (7, False)
+    assert load_config("kuairec-sample", ["user_vectors=false"]).user_vectors is False
+
+
 def test_none_takes_a_value_away() -> None:
     config = load_config("kuairec-sample", ["objective.transform=none", "objective.cap=none"])
     assert config.objective.transform == "none"
@@ -182,7 +189,10 @@ def test_split_files_are_paths_of_tables_and_names_of_matrices(tmp_path: Path) -
         ("training.learning_rat=0.1", "unknown key 'training.learning_rat'. Did you mean 'learning_rate'?"),
         ("trainin.epochs=1", "unknown key 'trainin'. Did you mean 'training'?"),
         ("learning_rate=0.1", "unknown key 'learning_rate'. It belongs in [training]."),
-        ("zzz=1", "Valid: seed, data, schema, split, positive, model, objective, training, evaluation, "),
+        (
+            "zzz=1",
+            "Valid: seed, user_vectors, data, schema, split, positive, model, objective, training, ",
+        ),
         (
             "model.zzz=1",
             "unknown key 'model.zzz'. Valid: kind, dim, max_dim, ensemble_size, normalise,",
@@ -213,6 +223,7 @@ def test_split_files_are_paths_of_tables_and_names_of_matrices(tmp_path: Path) -
         ("evaluation.ks=[10, 0]", "'evaluation.ks.1' must be at least 1, got 0."),
         ("evaluation.candidates=tests", "all, test_items, test_pairs; got 'tests'"),
         ("seed=-1", "'seed' must be at least 0, got -1."),
+        ("user_vectors=1", "'user_vectors' must be true or false, got 1."),
         ("seed=a", "'seed' must be a whole number, got 'a'."),
         ("training=3", "'training' must be a section with keys, got 3."),
         ("objective.cap=3.0", "transform = 'cap' and a value for cap go together"),

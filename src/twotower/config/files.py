@@ -46,6 +46,8 @@ _PLAIN: Final[dict[str, type[BaseModel]]] = {
     "diversity": DiversityConfig,
 }
 _SECTIONS: Final = ("data", "schema", "split", "positive", *PLACES, "evaluation", "ranker", "diversity")
+_ABOVE: Final = tuple(key for key in Config.model_fields if key not in _SECTIONS and key != "schema_")
+"""Keys above all sections."""
 _PARTS: Final = {(place.section, place.key) for place in PLACES.values()}
 """Sections and keys that name parts."""
 _TABLES: Final = (
@@ -140,7 +142,7 @@ def with_values(config: Config, values: Mapping[str, Any], name: str) -> Config:
 
 def dump_config(config: Config) -> str:
     """Return the config as TOML that `load_config` reads back equal (with absolute paths)."""
-    values: dict[str, Any] = {"seed": config.seed}
+    values: dict[str, Any] = {key: getattr(config, key) for key in _ABOVE}
     for section in _SECTIONS:
         part = config.schema_ if section == "schema" else getattr(config, section)
         if part is not None:
@@ -285,9 +287,9 @@ def _leave_defaults(values: Mapping[str, dict[str, Any]], config: Config) -> Non
 
 
 def _validated(values: Mapping[str, Any], name: str, *, warn: bool = True) -> Config:
-    known = ["seed", *_SECTIONS]
+    known = [*_ABOVE, *_SECTIONS]
     faults = [_unknown(key, known) for key in values if key not in known]
-    found: dict[str, Any] = {"seed": values["seed"]} if "seed" in values else {}
+    found: dict[str, Any] = {key: values[key] for key in _ABOVE if key in values}
     given: dict[str, dict[str, Any]] = {}
     for section in _SECTIONS:
         part = values.get(section)
@@ -311,7 +313,7 @@ def _validated(values: Mapping[str, Any], name: str, *, warn: bool = True) -> Co
         try:
             return Config.model_validate(found, strict=True)
         except ValidationError as error:
-            # Errors within a section were found above; this one is in seed, or between sections.
+            # Errors within a section were found above; this one is above them, or between sections.
             faults = [
                 fault["msg"].removeprefix("Value error, ") + "."
                 for fault in error.errors()
