@@ -1,131 +1,75 @@
-"""What the supervisor of several workers does when these come and go during a reload or a restart."""
+"""What workers ask of each other goes through the supervisor; here the workers are the ends of pipes."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
 from multiprocessing import Pipe
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from small_server import HERE
 
-from twotower.server import supervisor
+from twotower.server import sharing
+from twotower.server.merged_metrics import merged
 from twotower.server.plan import Plan
 from twotower.server.settings import Settings
 from twotower.server.supervisor import Supervisor, _Worker
 
 
-class Process:
-    """A process that only notes what it is told."""
-
-    exitcode = 0
-
-    def __init__(self) -> None:
-        self.told = ""
-
-    def terminate(self) -> None:
-        self.told = "terminate"
-
-    def kill(self) -> None:
-        self.told = "kill"
-
-    def join(self) -> None:
-        pass
-
-
 @pytest.fixture
-def two(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
-    """A supervisor of two workers that are ready; it starts no processes."""
-    monkeypatch.setattr(supervisor, "listening", lambda host, port, n: [SimpleNamespace()] * n)
-    monkeypatch.setattr(supervisor, "address_of", lambda socket: "http://here/")
-    settings = Settings(bundle=bundle, store=str(tmp_path / "store.db"), **HERE)
-    made = Supervisor(Plan(settings, 2, "127.0.0.1", 0, "info", "serving {}"))
-
-    def begin(slot: int) -> _Worker:
-        worker = _Worker(slot, Process(), Pipe()[0], 0.0, dict(made._used))
-        made._workers.append(worker)
-        made._due.pop(slot, None)
-        return worker
-
-    monkeypatch.setattr(made, "_begin", begin)
-    for worker in (begin(0), begin(1)):
-        made._took(worker, "ready")
-    answer(made, "forget", value=False)
-    yield made
-    made.copies.close()
+def pair(bundle, tmp_path, monkeypatch):
+    """Return a supervisor and the ends of the pipes of its two workers."""
+    monkeypatch.setattr(sharing, "_IN_MEMORY", tmp_path)
+    settings = Settings(bundle=bundle, store=str(tmp_path / "events.db"))
+    supervisor = Supervisor(Plan(settings, 2, "127.0.0.1", 0, "info", ""))
+    ends = []
+    for slot in range(2):
+        ours, theirs = Pipe()
+        never, _ends = Pipe()
+        process = SimpleNamespace(sentinel=never, is_alive=lambda: True, end=_ends)
+        supervisor._workers.append(_Worker(slot, process, ours, 0.0, dict(supervisor._used), ready=True))
+        ends.append(theirs)
+    yield supervisor, ends
+    supervisor.copies.close()
+    for one in supervisor._sockets:
+        one.close()
 
 
-def answer(
-    made: Supervisor, what: str, right: Callable[[_Worker], bool] = lambda one: True, value: Any = None
-) -> None:
-    """Answer a question for all workers that were asked it."""
-    (round_,) = [one for one in made._rounds.values() if one.what == what]
-    for worker in [one for one in made._workers if one.slot in round_.waiting and one.ready]:
-        made._took(worker, "answer", round_.number, right(worker), value)
+def asked(supervisor, ends, what):
+    """Take the question that all workers are asked, and return its number and value."""
+    supervisor._wait()
+    (number, value), *others = [(number, value) for end in ends for _, number, value in [end.recv()]]
+    assert others == [(number, value)]
+    assert supervisor._rounds[number].what == what
+    return number, value
 
 
-def test_a_worker_that_starts_during_a_reload_does_not_go_on_with_the_old_bundle(two):
-    said: list[Any] = []
-    two._reload(None, said.append)
-    crashed, other = two._workers
-    two._ended(crashed)
-    assert said == []
-    answer(two, "prepare", value=None)
-    assert "ended" in said[0]  # all or none
-    two._reload(None, said.append)
-    late = two._begin(crashed.slot)
-    answer(two, "prepare")
-    two._took(late, "ready")
-    answer(two, "take", value={"run": {"model": "b", "previous": "a"}})
-    assert said[1] == {"run": {"model": "b", "previous": "a"}}
-    assert other.used == two._used
-    assert (late.process.told, other.process.told) == ("terminate", "")
-    two._ended(late)
-    assert two._begin(late.slot).used == two._used
-    assert all(copy.exists() for copy in two._used.values())
+def test_metrics_are_those_of_the_workers_that_answer_in_time(pair):
+    supervisor, (one, two) = pair
+    one.send(("ask", 7, "metrics", None))
+    number, _ = asked(supervisor, (one, two), "metrics")
+    one.send(("answer", number, True, "# TYPE a_total counter\na_total 3.0\n"))
+    supervisor._wait()
+    assert not one.poll()  # the other one may still answer
+    supervisor._rounds[number].until = 0.0
+    supervisor._wait()
+    result, asker, texts = one.recv()
+    assert (result, asker) == ("result", 7)
+    assert "a_total 3.0" in merged(texts).splitlines()
 
 
-def test_a_worker_that_could_not_take_the_new_bundle_is_replaced_and_if_none_could_all_stay(two):
-    said: list[Any] = []
-    before = dict(two._used)
-    two._reload(None, said.append)
-    answer(two, "prepare")
-    answer(two, "take", lambda one: False, "the store does not respond")
-    assert said == ["the store does not respond"]
-    assert two._used == before
-    assert [one.process.told for one in two._workers] == ["", ""]
-    two._reload(None, said.append)
-    answer(two, "prepare")
-    answer(two, "take", lambda one: one.slot == 0, {"run": {}})
-    assert [one.process.told for one in two._workers] == ["", "terminate"]
-    assert two._workers[0].used == two._used != before
-
-
-def test_a_worker_that_dies_while_it_is_being_replaced_does_not_stop_the_others_replacement(two):
-    first, second = two._workers
-    two._signalled(signal.SIGUSR2)
-    new = two._next
-    two._ended(first)
-    assert not two._due  # the new one takes its place
-    two._took(new, "ready")
-    assert two._next is not None
-    assert two._next.slot == second.slot
-    two._took(two._next, "ready")
-    assert second.process.told == "terminate"
-    two._ended(second)
-    assert [one.slot for one in two._workers] == [0, 1]
-    assert not two._restarts
-
-
-def test_bundles_that_still_had_deleted_users_are_copied_anew(two):
-    said: list[Any] = []
-    two._reload(None, said.append)
-    answer(two, "prepare")
-    answer(two, "take", value={"run": {}})
-    (round_,) = two._rounds.values()
-    assert (round_.what, len(round_.waiting)) == ("forget", 1)
-    answer(two, "forget", value=True)
-    assert [one.what for one in two._rounds.values()] == ["prepare"]
+@pytest.mark.parametrize("refusal", ["can't be read", None])
+def test_a_bundle_is_served_by_all_workers_or_none(pair, refusal):
+    supervisor, (one, two) = pair
+    before = dict(supervisor._used)
+    one.send(("ask", 7, "reload", None))
+    number, copies = asked(supervisor, (one, two), "prepare")
+    one.send(("answer", number, True, None))
+    two.send(("answer", number, refusal is None, refusal))
+    number, value = asked(supervisor, (one, two), "take" if refusal is None else "drop")
+    if refusal is None:
+        assert value == copies
+        for end in (one, two):
+            end.send(("answer", number, True, {"run": {"model": "new"}}))
+        supervisor._wait()
+    assert one.recv() == ("result", 7, refusal or {"run": {"model": "new"}})
+    assert (supervisor._used == before) is (refusal is not None)
+    assert all(copy.is_dir() for copy in supervisor._used.values())
