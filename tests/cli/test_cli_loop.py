@@ -66,6 +66,7 @@ def test_events_are_exported_a_run_is_continued_and_a_user_is_deleted(call, loop
         (("train", "--events", "run.events.db"), "need each other"),
         (("train", "x.toml", "--from", "run", "--events", "run.events.db"), "CONFIG has no effect"),
         (("train", "--from", "run", "--events", "run.events.db", "--seeds", "2"), "--seeds has no effect"),
+        (("train", "--from", "run", "--events", "run.events.db", "--full"), "--full has no effect"),
         (("train", "--out", "new"), "name a CONFIG and --out RUN"),
         (("train", "--from", "run", "--events", "none.db"), "there is no event store"),
         (("events", "import", "run.events.db", "--out", "e.parquet"), "must be export"),

@@ -101,6 +101,7 @@ def test_a_variable_can_name_a_file_with_the_value(call, served, tmp_path: Path)
     [
         (["a", "b"], {}, "2 runs need --split"),
         (["a"], {"TWOTOWER_SPLIT": "50/50"}, "--split needs several runs"),
+        (["a", "--salt", "s"], {}, "--salt needs several models and --split"),
         (["a", "b", "--split", "50/30/20"], {}, "a number for each of the 2 runs"),
         (["a", "b", "--split", "half"], {}, "--split must be numbers such as 90/10"),
         (["a", "x/a", "--split", "50/50"], {}, "must have different names, got a, a"),

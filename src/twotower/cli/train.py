@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -102,14 +102,9 @@ def train(
     With --from RUN --events STORE, continue from a run on the events since.
     """
     if from_ is not None or events is not None or full_gap:
-        given: dict[str, Any] = {
-            "--set": settings,
-            "--resume": resume,
-            "--quick": quick,
-            "--seeds": seeds,
-            "--track": track,
-        }
-        given |= {"CONFIG": config, "--engine": engine, "--address": address, "--workers": workers}
+        given = {"CONFIG": config, "--set": settings, "--resume": resume, "--quick": quick, "--seeds": seeds}
+        given |= {"--track": track, "--engine": engine, "--address": address, "--workers": workers}
+        given |= {"--full": full}
         if from_ is None or events is None:
             raise typer.BadParameter("--from RUN and --events STORE need each other")
         if unread := [name for name, value in given.items() if value]:

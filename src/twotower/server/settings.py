@@ -151,6 +151,8 @@ class Settings:
                 "several models need a split, and a split several models; give the share of each, such as "
                 "--split 90/10"
             )
+        if self.salt and not self.others:
+            raise ConfigError(f"--salt needs several models and --split, got {self.salt!r}; leave it out")
         names = [self.main, *self.others, *(self.shadow or {})]
         if len(set(names)) < len(names):
             raise ConfigError(f"models must have different names, got {', '.join(names)}; rename a run")
