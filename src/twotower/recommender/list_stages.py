@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
@@ -69,7 +69,7 @@ def found_for(
 
 
 def stages_of(
-    model: RecommenderState, rules: DiversityConfig | None, k: int, facts: Any
+    model: RecommenderState, rules: DiversityConfig | None, k: int, facts: Callable[[Rows], Facts]
 ) -> tuple[list[Stage], list[GivenUp]]:
     """Return what candidates go through, and a list that gets what the rules give up."""
     given_up: list[GivenUp] = []

@@ -137,8 +137,7 @@ def restored_ranker(model: RecommenderState, contents: Mapping[str, NDArray[np.u
 
 
 def _lists(arrays: Arrays, name: str, values: str, n: int, most: int) -> Lists:
-    found = Lists.check(name, (arrays[f"{name}.indptr"], arrays[f"{name}.{values}"]), n, most)
-    return found
+    return Lists.check(name, (arrays[f"{name}.indptr"], arrays[f"{name}.{values}"]), n, most)
 
 
 def _numbers(arrays: Arrays, name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:

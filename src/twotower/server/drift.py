@@ -21,19 +21,16 @@ class Drift:
     """
 
     def __init__(self) -> None:
-        self._state: State | None = None
         self._reference: DriftReference | None = None
 
     def saw(self, state: State, events: Sequence[Event]) -> None:
         """Count events that were stored."""
-        if self._state is None or self._state.recommender is not state.recommender:
-            self._reference = DriftReference(state.recommender)
-            self._labels = np.zeros(len(self._reference.edges) + 1)
-            self._items = np.zeros(len(self._reference.item_shares))
-            self._users = np.zeros(2)
-        self._state = state
         reference = self._reference
-        assert reference is not None
+        if reference is None or reference.model is not state.recommender:
+            self._reference = reference = DriftReference(state.recommender)
+            self._labels = np.zeros(len(reference.edges) + 1)
+            self._items = np.zeros(len(reference.item_shares))
+            self._users = np.zeros(2)
         happened = [event for event in events if event.kind == "interaction"]
         if not happened:
             return

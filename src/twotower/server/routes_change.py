@@ -211,18 +211,19 @@ async def reload(request: Request, run: str | None = None) -> Json:
             raise ApiError(
                 409, f"the bundle was refused and the old model is kept: {_hidden(service, str(error))}"
             ) from None
-    for name in [] if service.link is not None else runs if run is None else [run]:
-        try:
-            found = await reload_now(service, name)
-            assert found is not None  # nothing was queued
-        except TwoTowerError as error:
-            reason = _hidden(service, str(error))
-            of = "" if len(runs) == 1 else f" of {name}"
-            so_far = f" (reloaded before: {', '.join(done)})" if done else ""
-            raise ApiError(
-                409, f"the bundle{of} was refused and the old model is kept{so_far}: {reason}"
-            ) from None
-        done[name] = {"model": found[1], "previous": found[0]}
+    else:
+        for name in runs if run is None else [run]:
+            try:
+                found = await reload_now(service, name)
+                assert found is not None  # nothing was queued
+            except TwoTowerError as error:
+                reason = _hidden(service, str(error))
+                of = "" if len(runs) == 1 else f" of {name}"
+                so_far = f" (reloaded before: {', '.join(done)})" if done else ""
+                raise ApiError(
+                    409, f"the bundle{of} was refused and the old model is kept{so_far}: {reason}"
+                ) from None
+            done[name] = {"model": found[1], "previous": found[0]}
     request.state.audit = {"runs": done}
     first = done[service.models.first.run] if run is None else done[run]
     return Json({**first, "runs": done})
