@@ -257,6 +257,22 @@ class StoreContract:
         assert again == 1
         assert [p.event.item for p in ann] == ["other"]
 
+    def test_numbers_can_be_skipped_and_never_go_back(self, make):
+        async def work(store):
+            await store.append([event("a")])
+            await store.forget("bob")
+            for numbers in ((5, 3), (2, 1)):
+                await store.go_on_from(*numbers)
+                assert await store.last() == 5
+                assert (await store.erased()).last == 3
+            await store.append([event("b")])
+            await store.forget("cleo")
+            found = await store.erased(3)
+            return await store.last(), [(one.number, one.digest) for one in found.users], found.key
+
+        place, deleted, key = using(make(), work)
+        assert (place, deleted) == (6, [(4, keyed(key, "cleo"))])
+
     def test_an_older_copy_has_another_generation(self, make):
         async def work(store):
             await store.put_item(StoredItem("x", "{}"))

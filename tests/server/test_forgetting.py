@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +130,7 @@ def test_forget_from_the_command_line_can_be_repeated_and_a_kill_in_between_lose
     store = SqliteStore(tmp_path / "store.db")
     asyncio.run(store.open())
     asyncio.run(store.close())
-    events, erasures = asyncio.run(forgotten(store_at(str(tmp_path / "store.db")), GONE))
+    events, erasures = asyncio.run(forgotten(store_at(str(tmp_path / "store.db")), GONE, TrainedUpTo()))
     assert events == 0
 
     def killed(*given: object, **more: object) -> None:
@@ -155,6 +157,32 @@ def test_who_came_back_before_the_model_was_trained_stays_when_another_user_is_d
     assert STAYS in left
     assert GONE not in left
     assert TrainedUpTo.of(read_facts(bundle)).erased == {"s": 2}
+
+
+def test_a_restored_store_deletes_again_and_its_new_events_count(serving, named, tmp_path):
+    """It begins with numbers that the bundle has: of events that it was trained on, of deletions done."""
+    run, store = run_of(named, tmp_path / "run"), tmp_path / "store.db"
+    admin = {"Authorization": f"Bearer {ADMIN}"}
+    client = serving(bundle=run / "bundle", store=str(store))
+    with sqlite3.connect(store) as opened, sqlite3.connect(tmp_path / "backup") as backup:
+        opened.backup(backup)
+    client.delete(f"/v1/users/{GONE}", headers=admin).raise_for_status()
+    facts = read_facts(run / "bundle")
+    ((name, erased),) = TrainedUpTo.of(facts).erased.items()
+    assert erased == 1
+    facts[FACT] = TrainedUpTo({name: 7}, None, {name: 1}).state
+    Recommender.load(run / "bundle").save(run / "bundle", **facts)
+    (tmp_path / "restored").mkdir()
+    shutil.copyfile(tmp_path / "backup", tmp_path / "restored" / "store.db")
+    client = serving(bundle=run / "bundle", store=str(tmp_path / "restored" / "store.db"))
+    seen = named.item_ids[int(named.seen[named.users.index[STAYS]][0])]
+    sent = {"id": "late", "user_id": STAYS, "item_id": seen}
+    client.post("/v1/events", json={"events": [sent]}).raise_for_status()
+    assert client.portal.call(client.app.state.service.store.last) == 8
+    assert client.get(f"/v1/users/{STAYS}").json()["events"] == 1
+    assert client.delete(f"/v1/users/{STAYS}", headers=admin).json()["pending"] == ""
+    assert client.get(f"/v1/users/{STAYS}").json()["known"] is False
+    assert holding(run, STAYS) == []
 
 
 def test_the_one_user_of_a_model_is_not_deleted_from_it(named, tmp_path):

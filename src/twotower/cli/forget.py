@@ -27,12 +27,15 @@ def forget(
     """
     from twotower import workflows  # noqa: PLC0415
     from twotower.cli.output import log, print_json  # noqa: PLC0415
+    from twotower.recommender.bundle import read_facts  # noqa: PLC0415
+    from twotower.recommender.trained_up_to import TrainedUpTo  # noqa: PLC0415
     from twotower.server.offline_store import forgotten, store_at  # noqa: PLC0415
     from twotower.workflows.forgetting import forget_users  # noqa: PLC0415
 
     finished, opened = workflows.Run.finished(run), store_at(store)
     name = str(finished.recommender(index=False).users.native(user))
-    events, erasures = asyncio.run(forgotten(opened, name))
+    mark = TrainedUpTo.of(read_facts(finished.bundle))
+    events, erasures = asyncio.run(forgotten(opened, name, mark))
     done = forget_users(finished, erasures)
     if as_json:
         print_json({"events": events, "users": done.users, "files": list(done.files)})

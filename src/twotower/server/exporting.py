@@ -17,6 +17,7 @@ from twotower.recommender.trained_up_to import TrainedUpTo
 from twotower.recommender.usual_label import usual_label
 from twotower.server.offline_store import opened
 from twotower.server.store import EventStore, Placed
+from twotower.server.store.older_copy import go_on
 from twotower.workflows.event_table import PLACE, EventTable
 
 
@@ -39,6 +40,8 @@ async def exported(
         ConfigError: there is no store, or one of a newer version.
     """
     async with opened(store):
+        if after is not None:
+            await go_on(store, after)
         last = await store.last()
         known = 0 if after is None else after.stores.get(store.data, 0)
         placed = [one async for part in store.between(known, last) for one in part]

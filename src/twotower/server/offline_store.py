@@ -9,7 +9,9 @@ from typing import Final
 
 from twotower.core.erasure import Erasures
 from twotower.errors import ConfigError
+from twotower.recommender.trained_up_to import TrainedUpTo
 from twotower.server.store import EventStore, StoreUnavailable, make_store
+from twotower.server.store.older_copy import go_on
 
 _HEAD: Final = b"SQLite format 3\x00"
 
@@ -55,15 +57,17 @@ async def opened(store: EventStore) -> AsyncIterator[None]:
         raise ConfigError(f"the store must respond; {error}") from None
 
 
-async def forgotten(store: EventStore, user: str) -> tuple[int, Erasures]:
+async def forgotten(store: EventStore, user: str, mark: TrainedUpTo) -> tuple[int, Erasures]:
     """Delete a user from a store, and return the number of events and the records of all deleted users.
 
     Args:
         store: opened here, and closed.
         user: key of the user.
+        mark: of the run; the number of the deletion is above those that it has.
 
     Raises:
         ConfigError: the store does not respond.
     """
     async with opened(store):
+        await go_on(store, mark)
         return await store.forget(user), await store.erased()

@@ -26,6 +26,7 @@ from twotower.server.inputs import Id, encoded_features
 from twotower.server.repeating import POLL_SECONDS, repeat
 from twotower.server.state import State
 from twotower.server.store import EventStore, StoredItem, StoreUnavailable
+from twotower.server.store.older_copy import go_on
 from twotower.server.warming import warm_up
 
 log = logging.getLogger("twotower.server")
@@ -123,7 +124,7 @@ class StateManager:
 
     async def _without_erased(self, state: State) -> State:
         """Return a state without the users that were deleted since its model was trained."""
-        await self._store.last()  # says which store this is
+        await go_on(self._store, state.mark)
         erasures = await self._store.erased(state.mark.erased.get(self._store.data, 0))
         self._removals = self._store.removals
         return await asyncio.to_thread(without_erased, state, erasures) if erasures.users else state
@@ -282,6 +283,7 @@ class StateManager:
             bare = self.state.with_items(Catalogue(self.state.items.trained))
             self.state = await asyncio.to_thread(with_stored, bare, stored)
             self._applied, self._generation = max([0, *(item.version for item in stored)]), generation
+            self.state = await self._without_erased(self.state)
             return
         if stored:
             self.state = await asyncio.to_thread(with_stored, self.state, stored)

@@ -210,6 +210,14 @@ class EventStore(ABC):
         """
 
     @abstractmethod
+    async def go_on_from(self, place: int, deletion: int) -> None:
+        """Give no place up to this one from now on, and no number of a deletion up to this one.
+
+        Raises:
+            StoreUnavailable: it could not be done, or not be known to be done; doing it again is safe.
+        """
+
+    @abstractmethod
     async def put_item(self, item: StoredItem) -> None:
         """Store an item durably; it replaces an earlier one of its key.
 

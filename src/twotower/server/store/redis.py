@@ -30,6 +30,7 @@ from twotower.server.store.redis_scripts import (
     EVENTS,
     EXPIRE,
     FORGET,
+    GO_ON,
     KEYS,
     LAST,
     OF_ERASED,
@@ -83,7 +84,7 @@ class RedisStore(EventStore):
         self._redis: Any = connected(url, options)
         scripts = {"append": APPEND, "events": EVENTS, "last": LAST, "put": PUT}
         scripts |= {"record": RECORD, "forget": FORGET, "expire": EXPIRE}
-        scripts |= {"since": SINCE, "up": BRING_UP}
+        scripts |= {"since": SINCE, "up": BRING_UP, "go on": GO_ON}
         self._scripts = {name: self._redis.register_script(text) for name, text in scripts.items()}
 
     async def open(self) -> None:
@@ -216,6 +217,10 @@ class RedisStore(EventStore):
         key = await self._key()
         rows = await self._do(self._redis.lrange(KEYS["erased"], after, -1))
         return Erasures(key, [Erased(*json.loads(row)) for row in rows], self.data)
+
+    async def go_on_from(self, place: int, deletion: int) -> None:
+        """Skip numbers; see `EventStore.go_on_from`."""
+        await self._run("go on", ("place", "erased"), place, deletion)
 
     async def _key(self) -> str:
         """Return the key of hashes of ids, made on first use."""

@@ -131,6 +131,19 @@ redis.call('incr', KEYS[7])
 return {generation, #gone}
 """
 )
+# Skips numbers: records of nobody take those of deletions. KEYS: place, deletions. ARGV: the numbers.
+GO_ON = (
+    BEGIN
+    + """
+if tonumber(redis.call('get', KEYS[3]) or '0') < tonumber(ARGV[3]) then
+  redis.call('set', KEYS[3], ARGV[3])
+end
+for number = redis.call('llen', KEYS[4]) + 1, tonumber(ARGV[4]) do
+  redis.call('rpush', KEYS[4], cjson.encode({number, '', 0, 0, 0}))
+end
+return {generation}
+"""
+)
 # Deletes a user's events before a time. KEYS: of the user, contents, removals. ARGV: the time.
 EXPIRE = (
     BEGIN

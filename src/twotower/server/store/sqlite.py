@@ -144,6 +144,10 @@ class SqliteStore(EventStore):
         ((key,),) = self._read("select value from counters where name = 'key'", ())
         return Erasures(key, [Erased(*row) for row in rows], self.data)
 
+    async def go_on_from(self, place: int, deletion: int) -> None:
+        """Skip numbers; see `EventStore.go_on_from`."""
+        await self._ask("go on", (place, deletion))
+
     async def record(self, records: Sequence[Record]) -> None:
         """Keep records; see `EventStore.record`."""
         await self._ask("records", records)

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from twotower.core.erasure import keyed, new_key
 from twotower.server.store import records_table
@@ -68,14 +68,14 @@ class Work:
     """Work of the writing thread, and the future that waits for it.
 
     Attributes:
-        what: events, an item or records to keep, a check, a user to forget, or a time before which events
-            expire.
+        what: events, an item or records to keep, a check, a user to forget, a time before which events
+            expire, or the numbers to go on from.
         given: what belongs to it.
         done, loop: whom to answer.
     """
 
-    what: Literal["events", "item", "records", "check", "forget", "expire"]
-    given: Sequence[Event] | Sequence[Record] | StoredItem | str | float | None
+    what: Literal["events", "item", "records", "check", "forget", "expire", "go on"]
+    given: Sequence[Event] | Sequence[Record] | StoredItem | str | float | tuple[int, int] | None
     done: asyncio.Future[int]
     loop: asyncio.AbstractEventLoop
 
@@ -107,28 +107,23 @@ def bring_up(connection: sqlite3.Connection) -> None:
 
 def apply(connection: sqlite3.Connection, work: Work) -> Answer:
     """Do one piece of work within a transaction, and return its answer."""
-    if work.what == "check":
-        return _count(connection, "checked", 1)
-    if work.what == "records":
-        return records_table.keep(connection, work.given)  # type: ignore[arg-type]
-    if work.what == "forget":
-        return _forget(connection, str(work.given))
-    if work.what == "expire":
-        gone = connection.execute("delete from events where time < ?", (work.given,)).rowcount
-        if gone:
-            _count(connection, "removals", 1)
-        return gone
-    if isinstance(work.given, StoredItem):
-        item, version = work.given, _count(connection, "version", 1)
-        connection.execute("delete from items where key = ?", (item.key,))
-        connection.execute("insert into items values (?, ?, ?)", (version, item.key, item.columns))
-        return 1
-    assert isinstance(work.given, Sequence)
-    return _keep(connection, {event.id: event for event in work.given if isinstance(event, Event)})
+    return _DOES[work.what](connection, work.given)
 
 
-def _keep(connection: sqlite3.Connection, fresh: dict[str, Event]) -> Answer:
+def _check(connection: sqlite3.Connection, given: None) -> int:
+    return _count(connection, "checked", 1)
+
+
+def _put(connection: sqlite3.Connection, item: StoredItem) -> int:
+    version = _count(connection, "version", 1)
+    connection.execute("delete from items where key = ?", (item.key,))
+    connection.execute("insert into items values (?, ?, ?)", (version, item.key, item.columns))
+    return 1
+
+
+def _keep(connection: sqlite3.Connection, events: Sequence[Event]) -> Answer:
     """Keep events that are not known yet."""
+    fresh = {event.id: event for event in events}
     ids = list(fresh)
     for start in range(0, len(ids), _IDS_AT_ONCE):
         some = ids[start : start + _IDS_AT_ONCE]
@@ -163,6 +158,24 @@ def _forget(connection: sqlite3.Connection, user: str) -> int:
     return gone
 
 
+def _expire(connection: sqlite3.Connection, before: float) -> int:
+    """Delete the events of a time before this one, and return how many there were."""
+    gone = connection.execute("delete from events where time < ?", (before,)).rowcount
+    if gone:
+        _count(connection, "removals", 1)
+    return gone
+
+
+def _go_on(connection: sqlite3.Connection, numbers: tuple[int, int]) -> int:
+    """Skip numbers: a record of nobody takes the last deletion's."""
+    place, deletion = numbers
+    connection.execute("update counters set value = max(value, ?) where name = 'place'", (place,))
+    return connection.execute(
+        "insert into erased select ?, '', 0, 0, 0 where ? > (select coalesce(max(number), 0) from erased)",
+        (deletion, deletion),
+    ).rowcount
+
+
 def scrub(connection: sqlite3.Connection) -> None:
     """Leave nothing of deleted rows in the file and its log.
 
@@ -182,3 +195,14 @@ def _count(connection: sqlite3.Connection, name: str, by: int) -> int:
     connection.execute(f"update counters set value = {highest} + ? where name = ?", (by, name))
     (found,) = connection.execute("select value from counters where name = ?", (name,)).fetchone()
     return int(found)
+
+
+_DOES: dict[str, Callable[[sqlite3.Connection, Any], Answer]] = {
+    "events": _keep,
+    "item": _put,
+    "records": records_table.keep,
+    "check": _check,
+    "forget": _forget,
+    "expire": _expire,
+    "go on": _go_on,
+}
