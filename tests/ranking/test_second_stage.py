@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 
 import twotower as tt
 from two_stage_data import RANKER, SETTINGS, two_stages
-from twotower.errors import BundleError
+from twotower.errors import BundleError, MissingExtraError
+from twotower.estimator.fitting import Fit
 from twotower.recommender import Recommender
 from twotower.recommender.bundle import FORMAT, ONE_STAGE, read_manifest
 from twotower.recommender.forgetting import without_users
@@ -112,3 +114,16 @@ def test_a_deleted_user_is_in_no_part_of_the_second_stage(model: Recommender, tm
     left.save(tmp_path / "left")
     users = left.user_ids.head(10)
     assert Recommender.load(tmp_path / "left").recommend(users, 5).equals(left.recommend(users, 5))
+
+
+def test_without_lightgbm_nothing_is_trained_and_the_error_names_the_extra(
+    model: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, validation, _, _ = two_stages()
+    assert model.ranker is not None
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    monkeypatch.setattr(Fit, "run", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'twotower\[ranker\]'"):
+        tt.TwoTower(**SETTINGS).fit(train, validation, ranker=RANKER, progress=False)
+    with pytest.raises(MissingExtraError, match=r"pip install 'twotower\[ranker\]'"):
+        replace(model.ranker.trees).scores(np.zeros((1, 3), np.float32))

@@ -41,13 +41,6 @@ def columns_of(shape: EncodedShape | None) -> list[Feature]:
     return found + [Feature(name, True) for name in coded if shape.forms[name].size <= _FEW]
 
 
-def unread_of(shape: EncodedShape) -> list[str]:
-    """Return the columns of which trees read nothing: vectors, texts and categories with very many values."""
-    return [
-        name for name, form in shape.forms.items() if form.size > (_WIDE if form.kind is Dense else _MANY)
-    ]
-
-
 def table_of(arrays: SideArrays) -> F32:
     """Return numbers, then codes of categories, float32 (rows, width), as `columns_of` names them."""
     shape, parts, first = arrays.shape, [np.empty((arrays.rows, 0), np.float32)], 0

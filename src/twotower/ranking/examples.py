@@ -32,7 +32,7 @@ def grades_of(held: Dataset, rule: PositiveRule, kind: str) -> NDArray[np.int32]
         rule: which are positives, and the order of labels.
         kind: ``positives``: 1 for positives, else 0. ``labels``: the rank of the label, from 0 to `STEPS`.
     """
-    if kind == "positives" or rule.order is None:
+    if kind == "positives":
         return rule.positive(held).astype(np.int32)
     return np.rint(STEPS * rule.grades(held.labels(), durations(held))).astype(np.int32)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from twotower.ranking.columns import Feature
 from twotower.ranking.groups.group import F32, FeatureGroup
-from twotower.ranking.groups.towers import fill_scores
+from twotower.ranking.groups.towers import OF_SCORE, fill_scores
 from twotower.ranking.kernels import likeness, neighbours, shared
 from twotower.ranking.known import Batch, Known
 from twotower.ranking.neighbours import Neighbours
@@ -14,7 +14,6 @@ from twotower.ranking.neighbours import Neighbours
 LAST = 10
 """Items of the history that vectors are compared with."""
 _DECAY = 0.9
-_SCORES = ("score", "gap", "scaled", "rank")
 
 
 class Likeness(FeatureGroup):
@@ -23,9 +22,9 @@ class Likeness(FeatureGroup):
     @staticmethod
     def features(known: Known) -> list[Feature]:
         """Return features of vectors and of the item-item matrices, and two of each column of categories."""
-        names = ["cosine_last", "cosine_best", "cosine_mean", *(f"together_{one}" for one in _SCORES)]
+        names = ["cosine_last", "cosine_best", "cosine_mean", *(f"together_{one}" for one in OF_SCORE)]
         if known.following is not None:
-            names += [f"following_{one}" for one in _SCORES]
+            names += [f"following_{one}" for one in OF_SCORE]
         names += [f"{column}_{what}" for column in known.values for what in ("share", "mean_grade")]
         return [Feature(name) for name in names]
 

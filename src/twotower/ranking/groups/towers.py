@@ -9,7 +9,7 @@ from twotower.ranking.groups.group import F32, FeatureGroup
 from twotower.ranking.kernels import dots, standardised
 from twotower.ranking.known import Batch, Known
 
-_OF_SCORE = ("score", "gap", "scaled", "rank")
+OF_SCORE = ("score", "gap", "scaled", "rank")
 
 
 class Towers(FeatureGroup):
@@ -17,9 +17,9 @@ class Towers(FeatureGroup):
 
     @staticmethod
     def features(known: Known) -> list[Feature]:
-        """Return four features of the towers, and three of each member."""
+        """Return four features of the towers, and four of each member."""
         names = ["towers", *(member.name for member in known.members)]
-        return [Feature(f"{name}_{one}") for name in names for one in _OF_SCORE]
+        return [Feature(f"{name}_{one}") for name in names for one in OF_SCORE]
 
     @staticmethod
     def fill(batch: Batch, out: F32) -> None:
