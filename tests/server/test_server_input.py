@@ -357,8 +357,8 @@ def test_metrics_count(client):
     version = client.get("/v1/model").json()["model"]
     ((run, _),) = [(one["run"], one["share"]) for one in client.get("/v1/models").json()["models"]]
     for line in (
-        'twotower_requests_total{method="GET",route="/v1/recommend/{user_id:rest}",status="200"} 2.0',
-        'twotower_requests_total{method="GET",route="/v1/recommend/{user_id:rest}",status="404"} 1.0',
+        'twotower_requests_total{method="GET",route="/v1/recommend/{user_id}",status="200"} 2.0',
+        'twotower_requests_total{method="GET",route="/v1/recommend/{user_id}",status="404"} 1.0',
         'twotower_request_duration_seconds_count{method="POST",route="/v1/recommend",status="200"} 1.0',
         f'twotower_cold_users_total{{run="{run}"}} 1.0',
         f'twotower_empty_lists_total{{run="{run}"}} 1.0',

@@ -16,6 +16,7 @@ from test_server_changes import BEARER, NEW, event, tell
 
 from twotower.errors import ConfigError
 from twotower.server.audit import Audit
+from twotower.server.store import StoreUnavailable
 from twotower.server.tracing import Tracing, trace_of
 
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "twotower.json"
@@ -47,7 +48,7 @@ def test_metrics_have_conventional_names_and_say_what_happened(serving):
             # a counter ends in _total, a measure in its unit
             units = ("_total", "_seconds", "_ratio", "_info", "_items", "_in_flight", "_lost")
             assert name.endswith(units), name
-    route = "/v1/recommend/{user_id:rest}"
+    route = "/v1/recommend/{user_id}"
     assert of(found, "twotower_requests_total", route=route, method="GET", status="200") == 1
     assert of(found, "twotower_request_duration_seconds_count", route=route, method="GET", status="404") == 1
     assert of(found, "twotower_requests_in_flight") == 1  # this one
@@ -108,7 +109,7 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_the_audit_log_says_who_changed_what_done_or_refused(serving, tmp_path):
+def test_the_audit_log_says_who_changed_what_done_or_refused(serving, tmp_path, caplog):
     path = tmp_path / "audit.jsonl"
     client = serving(audit_log=path, token="the reader's own", name="ranked")
     reader = {"authorization": "Bearer the reader's own"}
@@ -124,9 +125,9 @@ def test_the_audit_log_says_who_changed_what_done_or_refused(serving, tmp_path):
     found = lines(path)
     assert [(line["action"].split("/v1/")[1], line["status"]) for line in found] == [
         ("events", 200),
-        ("items/{item_id:rest}", 201),
-        ("items/{item_id:rest}", 204),
-        ("items/{item_id:rest}", 401),
+        ("items/{item_id}", 201),
+        ("items/{item_id}", 204),
+        ("items/{item_id}", 401),
         ("admin/reload", 403),
         ("admin/reload", 200),
         ("admin/traffic", 200),
@@ -143,6 +144,7 @@ def test_the_audit_log_says_who_changed_what_done_or_refused(serving, tmp_path):
     text = path.read_text()
     assert "1003" not in text  # who was deleted is nowhere
     assert "reader's own" not in text
+    assert "audit" not in [record.getMessage() for record in caplog.records]  # in the file alone
     assert ADMIN not in text
     path.rename(tmp_path / "rotated")
     client.delete("/v1/items/900", headers=reader)
@@ -158,7 +160,11 @@ def test_without_a_file_changes_are_in_the_log_and_a_bad_file_is_refused(client,
         Audit(tmp_path / "no" / "folder")
 
 
-def test_a_request_is_a_span_of_its_trace_with_lists_and_store_within(client, caplog):
+def out_of_order(*given: object, **named: object) -> None:
+    raise StoreUnavailable("the event store does not respond")
+
+
+def test_a_request_is_a_span_of_its_trace_with_lists_and_store_within(client, caplog, monkeypatch):
     export = pytest.importorskip("opentelemetry.sdk.trace.export", reason="needs the extra otel")
     memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
     exporter = memory.InMemorySpanExporter()
@@ -167,11 +173,11 @@ def test_a_request_is_a_span_of_its_trace_with_lists_and_store_within(client, ca
     client.get("/v1/recommend/1003", headers={"traceparent": PARENT, "x-request-id": "mine"})
     client.get("/readyz")
     spans = {span.name: span for span in exporter.get_finished_spans()}
-    assert set(spans) == {"store.events_of", "lists", "GET /v1/recommend/{user_id:rest}"}
-    root = spans["GET /v1/recommend/{user_id:rest}"]
+    assert set(spans) == {"store.events_of", "lists", "GET /v1/recommend/{user_id}"}
+    root = spans["GET /v1/recommend/{user_id}"]
     assert f"{root.context.trace_id:032x}" == PARENT.split("-")[1]
     assert f"{root.parent.span_id:016x}" == PARENT.split("-")[2]
-    assert root.attributes["http.response.status_code"] == 200
+    assert (root.attributes["http.response.status_code"], root.status.status_code.name) == (200, "UNSET")
     assert root.attributes["twotower.request_id"] == "mine"
     for name in ("store.events_of", "lists"):
         assert spans[name].parent.span_id == root.context.span_id
@@ -181,6 +187,10 @@ def test_a_request_is_a_span_of_its_trace_with_lists_and_store_within(client, ca
     exporter.clear()
     client.get("/v1/recommend/1003", headers={"traceparent": "00-nonsense"})
     assert {span.parent for span in exporter.get_finished_spans() if span.name.startswith("GET")} == {None}
+    exporter.clear()
+    monkeypatch.setattr(client.app.state.service.events, "past", out_of_order)
+    assert client.get("/v1/recommend/1003").status_code == 503
+    assert [span.status.status_code.name for span in exporter.get_finished_spans()] == ["ERROR"]
 
 
 def test_traces_reach_a_receiver(serving):
@@ -207,7 +217,7 @@ def test_traces_reach_a_receiver(serving):
         thread.join()
         receiver.server_close()
     assert [path for path, _ in got] == ["/v1/traces"]
-    for text in (b"GET /v1/similar/{item_id:rest}", b"service.name"):
+    for text in (b"GET /v1/similar/{item_id}", b"service.name"):
         assert text in got[0][1]
     with pytest.raises(ConfigError, match="--traces must be the address"):
         Tracing.to("localhost:4318")

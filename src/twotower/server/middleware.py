@@ -81,7 +81,7 @@ class RequestMiddleware:
         finally:
             self._service.running -= 1
             seconds = time.perf_counter() - start
-            route = getattr(scope.get("route"), "path", "unknown")
+            route = getattr(scope.get("route"), "path_format", "unknown")
             method = scope["method"] if route != "unknown" and status != 405 else "any"
             self._service.metrics.answered(route, method, status, seconds)
             self._audit(scope, request_id, status)
@@ -106,7 +106,7 @@ class RequestMiddleware:
             return
         client = scope.get("client")
         self._service.audit.write(
-            f"{scope['method']} {route.path}",
+            f"{scope['method']} {route.path_format}",
             state.get("who", "refused"),
             client=None if client is None else client[0],
             request_id=request_id,
