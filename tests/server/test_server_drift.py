@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from small_server import ADMIN
+
+from twotower.recommender.drift import DriftReference, distance
+from twotower.server import drift as counting
+from twotower.server.drift import Drift
+from twotower.server.state import State
+from twotower.server.store import Event
 
 
 def drift(client) -> dict[str, float]:
@@ -36,3 +43,17 @@ def test_the_metrics_say_how_far_events_are_from_the_training_set(serving, model
     client.post("/v1/admin/reload", headers={"Authorization": f"Bearer {ADMIN}"}).raise_for_status()
     client.post("/v1/events", json={"events": [dict(same[0], id="after")]}).raise_for_status()
     assert drift(client)["new_users"] == 0.0  # counting started again
+
+
+def test_earlier_events_count_half_after_as_many_as_half(model, monkeypatch):
+    monkeypatch.setattr(counting, "HALF", 4)
+    state, seen, reference = State.of(model, "version"), Drift(), DriftReference(model)
+    for user, item in ((model.user_ids[0], model.item_ids[0]), ("new user", "new item")):
+        seen.saw(
+            state, [Event(f"{user}/{n}", str(user), str(item), "interaction", 2.0, 0.0) for n in range(4)]
+        )
+    found = seen.values()
+    assert found["new_users"] == pytest.approx(4 / (4 + 2))
+    assert found["item_popularity"] == pytest.approx(
+        distance(reference.item_counts([0] * 2 + [-1] * 4), reference.item_shares)
+    )

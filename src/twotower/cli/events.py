@@ -43,7 +43,7 @@ def events(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the events of a store as a table of interactions, while the server may go on.
+    """Write the events of a store as a table of interactions. The server can keep running.
 
     A model that is trained on the table knows which events it has, so a server does not count them again.
     """
@@ -92,8 +92,8 @@ def run_of(store: str, run: Path | None) -> Run:
     if run is None:
         if "://" in store or not store.endswith(beside):
             raise ConfigError(
-                f"the run whose columns are used can't be told from the store's name; add --run RUN (a store "
-                f"RUN{beside} needs none)"
+                f"--run RUN must name the run whose columns are used, unless the store is RUN{beside}, got "
+                f"{store!r}"
             )
         run = Path(store.removesuffix(beside)).expanduser()
     return Run.finished(run)

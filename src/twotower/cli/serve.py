@@ -65,7 +65,7 @@ def serve(
             metavar="ADDRESS",
             envvar="TWOTOWER_INDEX",
             help="Search in the vector database that the run was published to, such as "
-            "milvus://HOST:PORT/COLLECTION, not with the run's own index.",
+            "milvus://HOST:PORT/COLLECTION, instead of the run's own index.",
             show_default=False,
         ),
     ] = None,
@@ -180,8 +180,8 @@ def serve(
         typer.Option(
             "--shadow",
             metavar="RUN",
-            help="Ask this run too, after each answer and when nothing else is to do, and log its lists; no "
-            "answer comes from it.",
+            help="Also ask this run, after each answer and at the lowest priority, and log its lists; it "
+            "never answers.",
         ),
     ] = None,
     audit_log: Annotated[
@@ -190,7 +190,7 @@ def serve(
             "--audit-log",
             metavar="FILE",
             help="Append who changed what (events, items, reloads, shares), one JSON object a line. Default: "
-            "into the log.",
+            "the log.",
             show_default=False,
         ),
     ] = None,

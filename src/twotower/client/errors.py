@@ -72,7 +72,7 @@ _KINDS: dict[int, type[ApiError]] = {
 
 
 def error_of(status: int, content: bytes, request_id: str | None) -> ApiError:
-    """Return the error that an answer is: the server's own, or of what stands in front of it."""
+    """Return the error in an answer: the server's own, or that of a proxy in front of it."""
     kind = _KINDS.get(status, ApiError)
     try:
         error = ErrorAnswer.model_validate_json(content).error

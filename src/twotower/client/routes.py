@@ -181,7 +181,7 @@ def set_traffic(shares: Mapping[str, float]) -> Call[ModelsAnswer]:
 
 
 def reload(run: str | None = None) -> Call[ReloadAnswer]:
-    """Load the bundles again, or that of one run. It is sent once: a second reload is work of its own."""
+    """Load the bundles again, or that of one run. It is sent once: a second reload repeats the work."""
     params = {"run": run}
     return Call("POST", "/v1/admin/reload", ReloadAnswer.model_validate_json, params, repeatable=False)
 

@@ -69,7 +69,7 @@ def _table(
         mark = TrainedUpTo()
         notes.append(
             f"{count_of(early, 'earlier event')} left out, so the table has no mark: a model that is "
-            "trained on it tells these events by user, item and time"
+            "trained on it recognises these events by user, item and time"
         )
     for what, known, keys in (
         ("user", model.users, [event.user for event in kept]),
@@ -79,7 +79,7 @@ def _table(
         if wrong := [key for key, right in zip(keys, fits, strict=True) if not right]:
             notes.append(
                 f"{count_of(len(wrong), 'event')} left out: the model's {what} ids are whole numbers, and "
-                f"{wrong[0]!r} is none"
+                f"{wrong[0]!r} is not one"
             )
             kept = [event for event, right in zip(kept, fits, strict=True) if right]
     columns = {
