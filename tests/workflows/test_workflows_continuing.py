@@ -209,3 +209,31 @@ def test_data_that_changed_since_is_refused(trained, folder):
     finally:
         path.write_text(text)
     assert not (folder / "fifth").exists()
+
+
+def deletions(store: str, *users: tuple[int, int]) -> Erasures:
+    """Return deletions of users, each with the place of the last event."""
+    key = f"key of {store}"
+    every = [Erased(n, keyed(key, str(user)), place, 1, 0.0) for n, (user, place) in enumerate(users, 1)]
+    return Erasures(key, every, store)
+
+
+def test_who_was_deleted_from_one_store_does_not_come_back_with_events_of_another(trained, folder):
+    run = Run(folder / "two stores")
+    shutil.copytree(trained.path, run.path)
+    users = trained.recommender().user_ids.to_list()
+    gone, later = users[1], users[3]
+    first = replace(table(1, 4), erasures=deletions("store", (gone, 4)))
+    continue_run(run.path, first)
+    assert gone not in run.recommender().user_ids.to_list()
+    rows = table(1, 6).interactions.with_columns(person=pl.Series([gone, *[later] * 4, NEW]))
+    mark = TrainedUpTo({"other": 6}, None, {"other": 1})
+    continue_run(run.path, EventTable(rows, mark, erasures=deletions("other", (later, 3))))
+    model = run.recommender()
+    assert len(model.seen[model.users.index[gone]]) == 1  # who came back is someone new
+    assert len(model.seen[model.users.index[later]]) == 2
+    forget_users(run, deletions("store", (gone, 4), (NEW, 4)))
+    kept = EventTable.read(run.path / run.metrics()["events"], model.encoder.schema)
+    assert NEW not in kept.interactions["person"].to_list()
+    found = load_parts(run.config()).train.interactions["person"].to_list()
+    assert (found.count(gone), found.count(later), found.count(NEW)) == (1, 2, 0)

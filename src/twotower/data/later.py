@@ -35,7 +35,7 @@ def with_later(
             table.
         erasures: users whom none of the sets is to have, except by these interactions.
     """
-    if erasures is not None and erasures.users:
+    if erasures:
         parts = _without(parts, erasures)
     train, schema = parts.train, parts.train.schema
     ids = {name: _type(train, name) for name in (schema.user, schema.item)}

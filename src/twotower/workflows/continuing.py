@@ -111,7 +111,7 @@ def _continued(
     if not new.interactions.height:
         log("no new events, so nothing was trained")
         return Continued(run, run.metrics(), 0)
-    table = new if known is None else known.joined(new)
+    table = new if known is None else known.joined(new, schema.user)
     table = table.without_erased(schema.user)
     parts = _with(base, table)
     for note in parts.train.notes[len(base.train.notes) :]:

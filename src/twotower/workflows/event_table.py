@@ -18,6 +18,8 @@ from twotower.recommender.trained_up_to import FACT, TrainedUpTo
 SUFFIX: Final = ".parquet"
 PLACE: Final = "store_place"
 """Column with the number of each event in its store."""
+OTHER_STORE: Final = 2**63 - 1
+"""That number of events of another store than the one whose deletions have places."""
 _ERASURES: Final = "twotower_erased"
 """Key of the metadata that has the users that were deleted, by keyed hash."""
 _ITEMS: Final = "twotower_items"
@@ -30,7 +32,8 @@ class EventTable:
 
     Attributes:
         interactions: one row an interaction, with the columns of the model's schema, and the number of the
-            event in its store, `PLACE`; null where it is not known.
+            event in its store, `PLACE`; null where it is not known, `OTHER_STORE` for events of earlier
+            stores.
         mark: what it has.
         items: id and columns of the items that were added since training.
         notes: what was left out or filled in, in plain sentences.
@@ -94,12 +97,27 @@ class EventTable:
         late = pl.col(PLACE).is_null() | (pl.col(PLACE) > last)
         return replace(self, interactions=self.interactions.filter(late))
 
-    def joined(self, later: EventTable) -> EventTable:
-        """Return the events of both; of an item that both have, the columns of the later one."""
+    def joined(self, later: EventTable, user: str) -> EventTable:
+        """Return the events of both; of an item that both have, the columns of the later one.
+
+        Users whose deletion only the later one knows lose their events here. Places are those of the later
+        one's store, if it has events: earlier events, of another store, get `OTHER_STORE`.
+
+        Args:
+            later: a later table.
+            user: the column of users.
+        """
         items = {str(item["item"]): item for item in (*self.items, *later.items)}
-        rows = pl.concat([self.interactions, later.interactions], how="vertical_relaxed")
+        rows, place = self.interactions, self.interactions.get_column(PLACE).fill_null(0)
+        upto = pl.Series(later.erasures.lacking_in(self.erasures).places(rows.get_column(user)))
+        same = later.erasures.store in ("", self.erasures.store)
+        if not same and later.interactions.height:
+            rows = rows.with_columns(pl.lit(OTHER_STORE).alias(PLACE))
+        returned = (place > upto) & (place < OTHER_STORE) & same
+        rows = pl.concat([rows.filter((upto < 0) | returned), later.interactions], how="vertical_relaxed")
+        first = not same and later.interactions.is_empty()
+        gone = later.erasures.joined(self.erasures) if first else self.erasures.joined(later.erasures)
         mark = self.mark.joined(later.mark)
-        gone = later.erasures if later.erasures.users else self.erasures  # a store never forgets these
         return EventTable(rows, mark, tuple(items.values()), self.notes + later.notes, gone)
 
     def without_erased(self, user: str) -> EventTable:
@@ -108,7 +126,7 @@ class EventTable:
         Args:
             user: the column of users.
         """
-        if not self.erasures.users:
+        if not self.erasures:
             return self
         upto = pl.Series(self.erasures.places(self.interactions.get_column(user)))
         place = self.interactions.get_column(PLACE).fill_null(0)

@@ -101,8 +101,8 @@ def _forget_events(run: Run, pending: Erasures, files: list[str]) -> int:
     schema = run.recommender(index=False).encoder.schema
     path = run.path / name
     table = EventTable.read(path, schema)
-    known = Erasures(pending.key, [*table.erasures.users, *pending.users], pending.store)
-    left = EventTable(table.interactions, table.mark, table.items, (), known).without_erased(schema.user)
+    nothing = EventTable(table.interactions.clear(), TrainedUpTo(), erasures=pending)
+    left = table.joined(nothing, schema.user)
     data = metrics["data"]
     data[FORGOTTEN] = data.get(FORGOTTEN, 0) + len(pending.users)
     run.write_metrics(metrics)  # first: the data are others from here on
