@@ -13,7 +13,8 @@ random without times.
 
 CPU seconds are those of the fit in this process (all threads); reading and measuring are left out.
 ``synthetic`` are ten million interactions of `benchmarks/scale.py` (``--rows``) with its settings: 64
-dimensions, no search.
+dimensions, no search. Sets that end in ``-two-stages`` have a second stage, whose trees are kept, and are
+measured by NDCG@10 too; ``ml-100k-two-stages`` is split in the order of time.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +89,13 @@ def timed(work: Callable[[], Recommender]) -> tuple[Recommender, float]:
 
 
 def measure(name: str, parts: Parts, settings: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Return CPU seconds and NDCG@100 of the three."""
+    """Return CPU seconds and NDCG of the three."""
+    staged = name.endswith("-two-stages")
     estimator, before = TwoTower(seed=seed, **settings), without_new(parts, seed)
 
     def fitted(given: Parts, folder: Path) -> Recommender:
-        return estimator.fit(given.train, given.validation, checkpoints=folder, progress=False)
+        ranker: dict[str, Any] | None = {} if staged else None
+        return estimator.fit(given.train, given.validation, checkpoints=folder, progress=False, ranker=ranker)
 
     with tempfile.TemporaryDirectory() as scratch:
         old, _ = timed(lambda: fitted(before, Path(scratch) / "before"))
@@ -100,11 +104,11 @@ def measure(name: str, parts: Parts, settings: dict[str, Any], seed: int) -> dic
     chosen = {kind: Chosen.of(of) for kind, of in state.items()}
     everything = parts.train.joined(parts.validation)
     more, more_seconds = timed(lambda: continued(estimator.settings, old, everything, chosen))
-    ndcg = {
-        which: model.evaluate(parts.test).as_dict()["ranking"]["ndcg@100"]
-        for which, model in (("before", old), ("whole", whole), ("continued", more))
-    }
-    value = {which: of["value"] for which, of in ndcg.items()}
+    models = {"before": old, "whole": whole, "continued": more}
+    if staged:
+        models["continued, towers alone"] = replace(more, ranker=None)
+    found = {which: model.evaluate(parts.test).metrics for which, model in models.items()}
+    value = {which: of["ndcg@100"].value for which, of in found.items()}
     return {
         "set": name,
         "kind": old.kind_said,
@@ -112,6 +116,7 @@ def measure(name: str, parts: Parts, settings: dict[str, Any], seed: int) -> dic
         "share": round(more_seconds / whole_seconds, 3),
         "ndcg@100": {which: round(of, 4) for which, of in value.items()},
         "gap": round(value["continued"] / value["whole"] - 1, 4),
+        **({"ndcg@10": {which: str(of["ndcg@10"]) for which, of in found.items()}} if staged else {}),
     }
 
 
@@ -125,6 +130,8 @@ def main() -> None:
         "ml-100k-linear",
         "ml-100k-sequence",
         "ml-100k-softmax",
+        "kuairec-sample-two-stages",
+        "ml-100k-two-stages",
         "synthetic",
     ]
     parser.add_argument("--sets", nargs="+", choices=names, default=names)
@@ -145,6 +152,14 @@ def main() -> None:
             "ml-100k-softmax": (
                 lambda: cut(movielens(given.data), given.seed),
                 liked | {"kind": "mlp", "objective": "softmax"},
+            ),
+            "kuairec-sample-two-stages": (
+                lambda: cut(load_sample(), given.seed),
+                {"positive": 1.5, "kind": "item_item"},
+            ),
+            "ml-100k-two-stages": (
+                lambda: split_three(movielens(given.data), "temporal", 0.1, 0.1, given.seed),
+                liked | {"kind": "linear"},
             ),
             "synthetic": (lambda: synthetic(Path(folder), int(given.rows)), fixed),
         }

@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from two_stage_data import data, events
+from two_stage_data import DAY, DAYS, START, data, events
 from twotower.cli import app
 from twotower.cli.measures import print_evaluation
 from twotower.config import dump_config, load_config
 from twotower.errors import ConfigError
+from twotower.estimator import second_stage
+from twotower.ranking.groups.registry import features_of
 from twotower.report.tables import ranker_table
 from twotower.workflows import evaluate, train
 from twotower.workflows.comparing import compare_rankers
 from twotower.workflows.continuing import continue_run
 from twotower.workflows.event_table import EventTable
 from twotower.workflows.reading import load_parts
+from twotower.workflows.run import Run
 
+NEW = 999
 CONFIG = """
 [data]
 interactions = "events.csv"
@@ -141,7 +146,36 @@ def test_rules_and_what_was_observed(config: Path, tmp_path: Path) -> None:
     config.write_text(wrong)
     with pytest.raises(ConfigError, match=r"must be a display column \(genre\), got 'genres'.*Did you mean"):
         train(load_config(config), tmp_path / "other")
-    rows.write_parquet(tmp_path / "later.parquet")
-    later = EventTable.read(tmp_path / "later.parquet", loaded.encoder.schema)
-    with pytest.raises(ConfigError, match=r"a run with \[ranker\] can't be continued"):
+
+
+def test_a_continued_run_keeps_its_trees_and_ranks_what_is_new(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(load_config(config), tmp_path / "run")
+    start = START + (DAYS + 1) * DAY
+    liked = [0, 4, 8, 12, 16]
+    rows = [(NEW, item, start + item, 5) for item in liked] + [(3, 118, start, 5)]
+    table = pl.DataFrame(rows, ["user_id", "item_id", "at", "stars"], orient="row")
+    table.write_parquet(tmp_path / "later.parquet")
+    events = [str(tmp_path / "run"), "--events", str(tmp_path / "later.parquet")]
+    shown = CliRunner().invoke(app, ["train", "--from", *events, "--out", str(tmp_path / "next")])
+    assert shown.exit_code == 0, shown.output
+    assert "the second stage keeps its trees" in shown.stdout
+    model, before = Run(tmp_path / "next").recommender(), first.recommender
+    assert model.ranker is not None
+    assert before.ranker is not None
+    assert model.ranker.trees.text == before.ranker.trees.text
+    assert model.ranker.known.past.end == start + 16
+    assert len(model.ranker.known.past.grade) == len(before.ranker.known.past.grade) + len(rows)
+    assert model.ranker.known.past.lists[model.users.index[NEW]].tolist() == [
+        model.items.index[i] for i in liked
+    ]
+    assert set(model.recommend(NEW, 10)["item_id"]).isdisjoint(liked)
+    metrics = Run(tmp_path / "next").metrics()
+    assert metrics["continued"]["ranker"] in " ".join(shown.stdout.split())
+    assert evaluate(tmp_path / "next")["stages"] == metrics["stages"]
+    later = EventTable.read(tmp_path / "later.parquet", model.encoder.schema)
+    monkeypatch.setattr(second_stage, "features_of", lambda known: features_of(known)[1:])
+    with pytest.raises(ConfigError, match="reads other features than the continued model"):
         continue_run(tmp_path / "run", later)
+    assert Run(tmp_path / "run").metrics() == first.metrics

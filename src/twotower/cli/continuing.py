@@ -39,6 +39,8 @@ def continue_from(path: Path, events: str, out: Path | None, *, full_gap: bool, 
         f"{said['cpu_seconds']:.1f} CPU seconds"
     )
     print(f"drift of the events from the earlier training set, 0 to 1: {drift_said(said['drift'])}")
+    if "ranker" in said:
+        print(said["ranker"])
     for kind in ("rating", "ranking"):
         for name, of in done.metrics[kind].items():
             if not shown(name):

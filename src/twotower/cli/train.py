@@ -99,7 +99,8 @@ def train(
 ) -> None:
     """Train a model, evaluate it on the test set, and save both in RUN.
 
-    With --from RUN --events STORE, continue from a run on the events since.
+    With --from RUN --events STORE, continue from a run on the events since. A second stage ([ranker]) keeps
+    its trees then, and reads candidates and features of the continued model.
     """
     if from_ is not None or events is not None or full_gap:
         given = {"CONFIG": config, "--set": settings, "--resume": resume, "--quick": quick, "--seeds": seeds}

@@ -2,7 +2,8 @@
 
 Settings that were chosen on the validation set stay as they are. Closed forms go a few rounds from the
 earlier vectors; towers that descend go a few epochs from the earlier weights, at a lower rate; what is solved
-at once is solved again, without a search.
+at once is solved again, without a search. A second stage keeps its trees, and reads candidates and features
+of the continued model.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from twotower.estimator.finishing import finish
 from twotower.estimator.fitting import Fit, pick_device, threads_of
 from twotower.estimator.joining import joined
 from twotower.estimator.on_disk import readable
+from twotower.estimator.second_stage import carried_over, check_in_memory
 from twotower.estimator.settings import Settings
 from twotower.estimator.setup import TrainingSetup, prepare
 from twotower.recommender import Recommender
@@ -90,9 +92,12 @@ def continued(
         exclude_seen: whether users are not recommended what they have in the training set.
 
     Raises:
-        ConfigError: the towers have other sizes by these settings; a kind's choice is not known.
+        ConfigError: the towers have other sizes by these settings; a kind's choice is not known; the training
+            set is on disk, and there is a second stage.
         TrainingError: the loss does not stay finite.
     """
+    if model.ranker is not None:
+        check_in_memory(everything)
     told = CallbackList(callbacks, "")
     whole = Fit(settings, pick_device(settings.training.device), None, False, told, exclude_seen)
     rule, towers = PositiveRule.fit(everything, settings.positive), earlier_of(model)
@@ -121,7 +126,10 @@ def continued(
     if len(done) > 1:
         found = joined(done, {one.kind: one.weight for one in towers}, settings)
     training = replace(found.training, epochs=[*model.history, *records], kinds=model.kinds)
-    return replace(found, training=training)
+    found = replace(found, training=training)
+    if model.ranker is not None:
+        found = replace(found, ranker=carried_over(model.ranker, found, everything))
+    return found
 
 
 def _fold_in_new_users(setup: TrainingSetup, model: Recommender, everything: TrainPart) -> None:

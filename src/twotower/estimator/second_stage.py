@@ -82,14 +82,43 @@ def _checked(
             "ranker.grades 'labels' needs labels, and the schema has none; set schema.label, or use "
             "'positives'"
         )
+    check_in_memory(train)
+    Trees.check_installed()
+    order_of(settings, train)
+    return settings
+
+
+def check_in_memory(train: TrainPart) -> None:
+    """Make sure that a second stage can read a training set.
+
+    Raises:
+        ConfigError: it is on disk.
+    """
     if isinstance(train, StoredTrain):
         raise ConfigError(
             "[ranker] needs the training set in memory, and this one is on disk; set data.store = 'never', "
             "or leave [ranker] out"
         )
-    Trees.check_installed()
-    order_of(settings, train)
-    return settings
+
+
+def carried_over(stage: SecondStage, model: Recommender, train: TrainPart) -> SecondStage:
+    """Return a second stage with its trees as they are, for a model that was trained further.
+
+    Args:
+        stage: of the earlier model.
+        model: the continued one, whose candidates it is to rank.
+        train: what that was trained on; features are made of it.
+
+    Raises:
+        ConfigError: the trees read other features than the model has.
+    """
+    known = known_of(model, train)
+    if features_of(known) != stage.features:
+        raise ConfigError(
+            "the second stage reads other features than the continued model has, so its trees can't be kept; "
+            "train again on all events, without --from"
+        )
+    return replace(stage, known=known)
 
 
 @dataclass(frozen=True)

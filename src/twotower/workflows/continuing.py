@@ -17,7 +17,6 @@ from twotower.core.locking import alone_in
 from twotower.data.fingerprint import fingerprint
 from twotower.data.later import with_later
 from twotower.data.splitting import Parts
-from twotower.errors import ConfigError
 from twotower.estimator import TwoTower
 from twotower.estimator.continuing import continued
 from twotower.recommender import Recommender
@@ -35,6 +34,10 @@ from twotower.workflows.training import breaks_say, check_same_data, evaluated, 
 
 CONTINUED: Final = "continued"
 """Key of the results that says what the run was continued from."""
+TREES_KEPT: Final = (
+    "the second stage keeps its trees; candidates and features are those of the continued model. Training "
+    "from the beginning learns new trees"
+)
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,6 @@ def _continued(
     run: Run, target: Run, events: EventTable, callbacks: Sequence[Callback], log: Log, *, full_gap: bool
 ) -> Continued:
     config, model, stages = run.config(), run.recommender(index=False), Stages()
-    if config.ranker is not None:
-        raise ConfigError(
-            f"a run with [ranker] can't be continued, as its second stage learns from folds of the whole "
-            f"training set; train again on all events, without --from, or leave [ranker] out: {run.path}"
-        )
     chosen = chosen_in(run, model)
     base = load_parts(_without_events(config), stages=stages, log=log)
     schema = base.train.schema
@@ -135,6 +133,7 @@ def _continued(
             "new_users": len(found.user_ids) - len(model.user_ids),
             "new_items": len(found.item_ids) - len(model.item_ids),
             "drift": _drift(model, new, parts),
+            **({} if found.ranker is None else {"ranker": TREES_KEPT}),
             "cpu_seconds": round(time.process_time() - begun, 2),
             "before": {name: run.metrics().get(name, {}) for name in ("rating", "ranking")},
         }
