@@ -87,6 +87,46 @@ def test_tables_of_another_system_say_the_same(call, tmp_path: Path) -> None:
     assert "needs the column 'user'" in wrong.err
 
 
+EXPOSURES = pl.DataFrame({"user": ["a", "b"], "run": ["old", "new"], "time": [LONG_AGO, LONG_AGO]})
+EVENTS = pl.DataFrame(
+    {"user": ["a", "b"], "time": ["2023-11-14T22:13:50Z", "2023-11-14T22:14:00Z"], "value": ["1.5", "NA"]}
+)
+
+
+def analysed(call, folder: Path, events: pl.DataFrame):
+    EXPOSURES.with_columns(pl.col("time") * 1000).write_csv(folder / "who.csv")
+    events.write_parquet(folder / "events.parquet")
+    given = ("--exposures", folder / "who.csv", "--split", "old=50,new=50", "--window", "40s")
+    return call("experiment", folder / "events.parquet", *given, "--metric", "value", "--json")
+
+
+def test_times_are_read_like_those_of_interactions(call, tmp_path: Path) -> None:
+    """Milliseconds in one table and ISO text in the other, the second event at the end of its window."""
+    found = analysed(call, tmp_path, EVENTS)
+    assert found.code == 0, found.err
+    assert {group["run"]: group["mean"] for group in found.json["groups"]} == {"old": 1.5, "new": 0.0}
+    assert [group["users"] for group in found.json["groups"]] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (pl.lit("x").alias("value"), "a number must be a finite number: "),
+        (pl.lit(np.inf).alias("value"), "a number must be a finite number: "),
+        (pl.lit(np.nan).alias("time"), "every row needs a time: "),
+        (pl.lit("noon").alias("time"), "a timestamp must be a number, a date or an ISO datetime"),
+        (pl.duration(seconds=1).alias("time"), "a timestamp must be a number, a date or an ISO datetime"),
+        (pl.lit("purchase").alias("kind"), "must be interaction or skip: "),
+        (pl.concat_list("user").alias("user"), "an id must be an integer or a string"),
+    ],
+)
+def test_wrong_values_of_tables_are_refused(call, tmp_path: Path, changed: pl.Expr, message: str) -> None:
+    found = analysed(call, tmp_path, EVENTS.with_columns(changed))
+    assert (found.code, found.out) == (2, "")
+    assert message in " ".join(found.err.split())
+    assert f"column '{changed.meta.output_name()}'" in " ".join(found.err.split())
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -95,7 +135,15 @@ def test_tables_of_another_system_say_the_same(call, tmp_path: Path) -> None:
         (("STORE", "--split", "a=50,b=50"), "for tables"),
         (("no.parquet",), "also needs --exposures"),
         (("no.parquet", "--exposures", "e.parquet", "--split", "50/50"), "--split must be RUN=SHARE"),
+        (("no.parquet", "--exposures", "e.parquet", "--split", "a=inf,b=5"), "shares from 0 to 100"),
+        (("no.parquet", "--exposures", "e.parquet", "--split", "a=5,a=5"), "each run once"),
+        (("no.parquet", "--exposures", "e.parquet", "--split", "a=90,b=90"), "100 at most, got 180"),
         (("no.parquet", "--exposures", "e.parquet", "--split", "a=1", "--column", "usr=x"), "--column takes"),
+        (("STORE", "--write-exposures", "who.csv"), "--write-exposures must end in .parquet, got 'who.csv'"),
+        (
+            ("STORE", "--write-exposures", "no/who.parquet"),
+            "--write-exposures must be in a folder that exists",
+        ),
     ],
 )
 def test_wrong_words_are_refused(call, store: Path, words, message: str) -> None:

@@ -190,3 +190,6 @@ def test_a_value_that_is_wrong_is_named_by_its_file_and_the_row_there(
     with pytest.raises(DataError, match=rf"{said}.*p1.parquet, data row 2.*rop the row") as caught:
         read_dataset(tmp_path, schema=schema)
     assert "leave it empty" not in str(caught.value)
+    (tmp_path / "p0.parquet").unlink()  # one file is named as well
+    with pytest.raises(DataError, match=rf"{said}.*p1.parquet, data row 2"):
+        read_dataset(tmp_path, schema=schema)

@@ -129,3 +129,22 @@ def test_what_can_not_be_analysed_is_refused(given: dict[str, Any], error: type,
     shares = given.pop("shares", SHARES)
     with pytest.raises(error, match=message):
         analyse(exposures, events, shares, now=10 * DAY, **given)
+
+
+def test_what_has_no_part_in_the_experiment_is_counted() -> None:
+    exposures, events = tables(50)
+    third = exposures.with_columns(
+        run=pl.when(pl.int_range(pl.len()) < 7).then(pl.lit("third")).otherwise("run")
+    )
+    strange = pl.concat([events, events.head(4).with_columns(user=pl.lit("nobody"))])
+    found = analyse(third, strange, SHARES, now=10 * DAY)
+    assert "7 users left out, who got lists of other models alone (third)" in found.notes
+    assert f"4 events of {len(events) + 4:,} left out, of users who got no list" in found.notes
+    assert not any("left out" in note for note in analyse(exposures, events, SHARES, now=10 * DAY).notes)
+
+
+@pytest.mark.parametrize("column", ["time", "value"])
+def test_numbers_that_are_not_finite_are_refused(column: str) -> None:
+    exposures, events = tables(50)
+    with pytest.raises(DataError, match=f"each {column} of an experiment must be finite"):
+        analyse(exposures, events.with_columns(pl.lit(np.nan).alias(column)), SHARES, now=10 * DAY)

@@ -97,6 +97,8 @@ def test_unreliable_estimates_say_why() -> None:
     ("column", "value", "message"),
     [
         ("propensity", 0.0, "each propensity must be a probability above 0"),
+        ("propensity", 5e-324, "each propensity must be at least our policy's probability / 1e.60"),
+        ("reward", 1e200, "each reward must be a finite number, 1e.60 at most; 1 row differs, first row 2"),
         ("propensity", 1.5, r"1 row differ, first row 2: 1.5|each propensity"),
         ("probability", -0.1, "each probability must be a probability from 0 to 1"),
         ("reward", math.nan, "each reward must be a finite number"),

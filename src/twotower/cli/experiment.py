@@ -108,7 +108,9 @@ def experiment(
 
     seconds = seconds_of("--window", window)
     if write_exposures is not None:
-        check_file(write_exposures)
+        if write_exposures.suffix.lower() != ".parquet":
+            raise ConfigError(f"--write-exposures must end in .parquet, got '{write_exposures}'")
+        check_file(write_exposures, "--write-exposures")
     tables = _tables(events, exposures, split, column or [])
     found = analyse(
         tables.exposures,
@@ -169,11 +171,20 @@ def _shares(split: str) -> dict[str, float]:
     for part in split.split(","):
         run, equals, share = part.strip().rpartition("=")
         try:
-            shares[run] = float(share)
+            percent = float(share)
         except ValueError:
-            equals = ""
-        if not (run and equals):
-            raise ConfigError(f"--split must be RUN=SHARE,RUN=SHARE such as old=90,new=10, got {split!r}")
+            equals, percent = "", 0.0
+        if not (run and equals and 0.0 <= percent <= 100.0) or run in shares:
+            raise ConfigError(
+                "--split must be RUN=SHARE,RUN=SHARE such as old=90,new=10, each run once, shares from 0 to "
+                f"100; got {split!r}"
+            )
+        shares[run] = percent
+    if sum(shares.values()) > 100.0 + 1e-6:
+        raise ConfigError(
+            f"the shares of --split are percent of all users, 100 at most, got {sum(shares.values()):g} "
+            f"({split!r}); correct them"
+        )
     return shares
 
 

@@ -45,19 +45,19 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def check_file(path: Path) -> None:
-    """Make sure, before any work, that a file can be written at ``path``.
+def check_file(path: Path, option: str = "--out") -> None:
+    """Make sure, before any work, that a file can be written at ``path``, which ``option`` names.
 
     Raises:
         ConfigError: it is a folder, its folder does not exist, or neither may be written to.
     """
     folder = path.absolute().parent
     if path.is_dir():
-        raise ConfigError(f"--out must be a file, {path} is a folder; name a file in it")
+        raise ConfigError(f"{option} must be a file, {path} is a folder; name a file in it")
     if not folder.is_dir():
-        raise ConfigError(f"--out must be in a folder that exists, there is no {folder}; create it first")
+        raise ConfigError(f"{option} must be in a folder that exists, there is no {folder}; create it first")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(f"--out must be in a folder that you may write to, got {folder}; choose another")
+        raise ConfigError(f"{option} must be in a folder that you may write to, got {folder}; choose another")
 
 
 def check_folder(path: Path) -> None:

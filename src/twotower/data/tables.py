@@ -127,9 +127,9 @@ def read_dataset(
 
 
 def _check_each_file(read: TableRead, schema: Schema) -> None:
-    """Raise the error of the first wrong row in one of several files, by its file and its row there."""
+    """Raise the error of the first wrong row of a folder or pattern, by its file and its row there."""
     source = TableSource(read.path, **read.options)
-    if len(source.files) < 2:
+    if [str(file.path) for file in source.files] == [source.path]:
         return
     for batch in source.batches(read.columns):
         with suppress(AmbiguousError):  # what only all rows together tell is no fault of a file

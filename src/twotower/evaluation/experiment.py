@@ -142,7 +142,7 @@ def analyse(
 
     Raises:
         ConfigError: an argument is out of range.
-        DataError: nobody was answered in this experiment.
+        DataError: nobody was answered in this experiment; a time or value that is not finite.
     """
     if outcome not in OUTCOMES:
         raise ConfigError(
@@ -158,13 +158,14 @@ def analyse(
     base = runs[0] if base is None else base
     if base not in runs:
         raise ConfigError(f"base must be one of {', '.join(runs)}, got {base!r}.{nearest(base, runs)}")
+    _check_finite(exposures["time"], events["time"], events["value"])
     own = exposures.filter(pl.col("run").is_in(runs))
     if not own.height:
         raise DataError(f"nobody was answered by {' or '.join(runs)} in this experiment yet")
     users = own.group_by("user").agg(
         pl.col("run").n_unique().alias("models"), pl.col("run").first(), pl.col("time").min()
     )
-    notes = []
+    notes = _strangers(exposures, events, runs)
     if mixed := int((users["models"] > 1).sum()):
         notes.append(f"{count_of(mixed, 'user')} left out, who got lists of more than one model")
     users = users.filter(pl.col("models") == 1)
@@ -211,6 +212,24 @@ def analyse(
         for run in ordered[1:]
     }
     return Experiment(outcome, window, level, groups, differences, mismatch, tuple(notes))
+
+
+def _check_finite(*columns: pl.Series) -> None:
+    for column in columns:
+        if not column.drop_nulls().cast(pl.Float64).is_finite().all():
+            raise DataError(f"each {column.name} of an experiment must be finite; correct or drop the others")
+
+
+def _strangers(exposures: pl.DataFrame, events: pl.DataFrame, runs: list[str]) -> list[str]:
+    """Say how many users and events have no part in the experiment."""
+    notes, every = [], exposures["user"].unique()
+    mine = exposures.filter(pl.col("run").is_in(runs))["user"].unique()
+    if others := len(every) - len(mine):
+        names = ", ".join(sorted(set(exposures["run"].to_list()) - set(runs))[:5])
+        notes.append(f"{count_of(others, 'user')} left out, who got lists of other models alone ({names})")
+    if lost := int((~events["user"].is_in(every.implode())).sum()):
+        notes.append(f"{count_of(lost, 'event')} of {len(events):,} left out, of users who got no list")
+    return notes
 
 
 def _outcomes(

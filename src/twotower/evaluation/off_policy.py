@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.core.wording import count_of
 from twotower.errors import ConfigError, DataError
 from twotower.metrics.interval import Interval
 from twotower.metrics.ratios import Ratio, ratio_interval
@@ -33,6 +32,8 @@ Rows = NDArray[np.int64]
 
 _FEW_EFFECTIVE = 100.0
 _LARGE_SHARE = 0.05
+_MOST = 1e60
+"""Largest reward and weight: the squares of their products can be summed up in float64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +71,13 @@ class Logged:
                 raise DataError(
                     f"{name} must have a value for each of the {n:,} rewards, got {len(column):,}"
                 )
-        _check("reward", self.reward, np.isfinite(self.reward), "a finite number")
+        check_rewards(self.reward)
         inside = (self.propensity > 0.0) & (self.propensity <= 1.0)
         _check("propensity", self.propensity, inside, "a probability above 0 and up to 1")
         inside = (self.probability >= 0.0) & (self.probability <= 1.0)
         _check("probability", self.probability, inside, "a probability from 0 to 1")
+        fit = self.probability <= self.propensity * _MOST
+        _check("propensity", self.propensity, fit, f"at least our policy's probability / {_MOST:g}")
         for name in ("predicted", "expected"):
             column = getattr(self, name)
             if column is not None:
@@ -86,12 +89,18 @@ class Logged:
         return self.probability / self.propensity
 
 
+def check_rewards(reward: F64) -> None:
+    """Raise a `DataError` for a reward that can't be summed up and squared."""
+    with np.errstate(invalid="ignore"):
+        _check("reward", reward, np.abs(reward) <= _MOST, f"a finite number, {_MOST:g} at most")
+
+
 def _check(name: str, values: F64, good: NDArray[np.bool_], rule: str) -> None:
     if not good.all():
-        at = int(np.argmin(good))
+        at, wrong = int(np.argmin(good)), int((~good).sum())
         raise DataError(
-            f"each {name} must be {rule}; {count_of(int((~good).sum()), 'row')} differ, first row {at + 1}: "
-            f"{values[at]:g}. Fix or drop these rows."
+            f"each {name} must be {rule}; {'1 row differs' if wrong == 1 else f'{wrong:,} rows differ'}, "
+            f"first row {at + 1}: {values[at]:g}. Fix or drop these rows."
         )
 
 

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import polars as pl
 
+from twotower.core.where import Where
+from twotower.data.parse import parse_ids, parse_number, parse_timestamp
 from twotower.data.tables import read_table
 from twotower.errors import ConfigError, DataError, nearest
 
 EXPOSURES = ("user", "run", "time")
 EVENTS = ("user", "time")
-_OPTIONAL = {"version": "", "kind": "interaction", "value": None}
+KINDS = ("interaction", "skip")
+_OPTIONAL = {"version": "", "kind": KINDS[0], "value": None}
 
 
 def read_exposures(path: str | Path, names: Mapping[str, str]) -> pl.DataFrame:
@@ -23,7 +26,7 @@ def read_exposures(path: str | Path, names: Mapping[str, str]) -> pl.DataFrame:
         names: names of its columns, where they are others.
 
     Raises:
-        DataError: a column is missing or has an empty value.
+        DataError: a column is missing, has an empty value, or one that is not of its kind.
     """
     return _read(path, EXPOSURES, ("version",), names)
 
@@ -36,30 +39,38 @@ def read_events(path: str | Path, names: Mapping[str, str]) -> pl.DataFrame:
 def _read(
     path: str | Path, needed: Sequence[str], optional: Sequence[str], names: Mapping[str, str]
 ) -> pl.DataFrame:
-    frame = read_table(path)
-    columns = {}
+    ids = [names.get(name, name) for name in ("user", "run")]
+    frame = read_table(path, ids=ids)
+    columns = []
     for name in (*needed, *optional):
         column = names.get(name, name)
-        if column not in frame.columns:
-            if name in needed or name in names:
-                raise DataError(
-                    f"{path} needs the column {column!r}; it has {', '.join(frame.columns)}. Name it with "
-                    f"--column {name}=NAME.{nearest(column, frame.columns)}"
-                )
-            columns[name] = pl.lit(_OPTIONAL[name]).alias(name)
-            continue
-        if name != "value" and frame.get_column(column).null_count():
-            raise DataError(f"the column {column!r} of {path} must have no empty value; drop these rows")
-        columns[name] = pl.col(column).alias(name)
-    found = frame.select(columns.values())
-    if found["time"].dtype.is_temporal():
-        found = found.with_columns(pl.col("time").cast(pl.Datetime("us")).dt.epoch("us") / 1e6)
-    if not found["time"].dtype.is_numeric():
-        raise DataError(
-            f"the times of {path} must be seconds since 1970 or datetimes, got {found['time'].dtype}"
-        )
-    kinds = {"user": pl.String, "time": pl.Float64, "value": pl.Float64}
-    return found.with_columns(pl.col(name).cast(kinds.get(name, pl.String)) for name in found.columns)
+        if column in frame.columns:
+            columns.append(_checked(name, frame.get_column(column), Where(str(path), column)))
+        elif name in needed or name in names:
+            raise DataError(
+                f"{path} needs the column {column!r}; it has {', '.join(frame.columns)}. Name it with "
+                f"--column {name}=NAME.{nearest(column, frame.columns)}"
+            )
+        else:
+            dtype = pl.Float64 if name == "value" else pl.String
+            columns.append(pl.repeat(_OPTIONAL[name], len(frame), dtype=dtype, eager=True).alias(name))
+    return pl.DataFrame(columns)
+
+
+def _checked(name: str, values: pl.Series, where: Where) -> pl.Series:
+    """Return a column in its dtype, under the name that it has in an analysis."""
+    if name == "value":
+        return parse_number(values, where).alias(name)
+    where.refuse(values.is_null(), values, f"every row needs a {name}", "Drop these rows")
+    if name == "time":
+        times = parse_timestamp(values, where, events=True)
+        where.refuse(times.is_null(), values, "every row needs a time", "Drop these rows")
+        return times.alias(name)
+    found = parse_ids(values, where, "text").alias(name)
+    if name == "kind":
+        rule = f"the kind of an event must be {' or '.join(KINDS)}"
+        where.refuse(~found.is_in(KINDS), values, rule, "Rename it, or drop these rows")
+    return found
 
 
 def column_names(given: Sequence[str]) -> dict[str, str]:
@@ -74,7 +85,7 @@ def column_names(given: Sequence[str]) -> dict[str, str]:
         if not (equals and column) or name not in known:
             raise ConfigError(
                 f"--column takes NAME=COLUMN with a name of {', '.join(known)}, got {one!r}."
-                f"{nearest(name, known)}"
+                f"{'' if name in known else nearest(name, known)}"
             )
         found[name] = column
     return found

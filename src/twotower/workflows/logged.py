@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from twotower.core.wording import count_of
 from twotower.errors import ConfigError, DataError, TwoTowerWarning, nearest
-from twotower.evaluation.off_policy import Logged, OffPolicyEvaluation, evaluate_off_policy
+from twotower.evaluation.off_policy import Logged, OffPolicyEvaluation, check_rewards, evaluate_off_policy
 from twotower.evaluation.policies import ListPolicy, Policy
 from twotower.evaluation.reward_model import RewardModel, folds_of
 from twotower.recommender import Queries, Query, Recommender
@@ -113,6 +113,7 @@ def evaluate_logged(
         if frame.get_column(column).null_count():
             raise DataError(f"the column {column!r} of logged rows must have no empty value; drop these rows")
     reward, propensity = (_numbers(frame, name) for name in (REWARD, PROPENSITY))
+    check_rewards(reward)
     ids = frame.get_column(schema.user)
     users = ids.unique(maintain_order=True)
     codes = pl.DataFrame({"id": ids}).join(
