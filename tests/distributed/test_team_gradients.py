@@ -99,7 +99,7 @@ def same(one: tt.Recommender, other: tt.Recommender) -> None:
 def test_the_model_is_that_of_one_process(
     train: TrainPart, settings: dict[str, Any], workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if settings.get("ensemble_size") == 2:  # and tables of features are read by distinct rows
+    if settings.get("ensemble_size") == 2 or settings["kind"] == "sequence":  # tables of features are divided
         monkeypatch.setattr(tower, "LARGE_TABLE", 0)
     alone = tt.TwoTower(**settings).fit(train, progress=False)
     same(tt.TwoTower(**settings).fit(train, engine=on_threads(monkeypatch, workers), progress=False), alone)

@@ -83,6 +83,12 @@ class ThreadTeam(Team):
                 with self.room.together(self.rank, values.clone()) as every:
                     return every
 
+            def exchanged(self, parts: list[torch.Tensor], lengths: list[int]) -> list[torch.Tensor]:
+                with self.room.together(self.rank, [part.clone() for part in parts]) as every:
+                    got = [of[self.rank] for of in every]
+                assert [len(part) for part in got] == lengths
+                return got
+
         monkeypatch.setattr(gradient_block, "Group", ThreadGroup)
         monkeypatch.setattr(gradient_block, "Meeting", Meeting)
 

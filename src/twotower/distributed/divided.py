@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,31 +11,30 @@ from numpy.typing import NDArray
 
 from twotower.core.lists import Lists
 from twotower.distributed.group import Group
+from twotower.distributed.tables import Tables
 from twotower.kernels.pairs import Pairs
 from twotower.objectives import Objective, PairLoss, Step, Workspace
 from twotower.towers import SideArrays, TwoTowerModel
 from twotower.towers.draws import RowShare, sharing
 from twotower.training.step_part import ItemVectors, Numbers, StepPart
 
-DIVIDED = ("users.ids.weight", "items.ids.weight")
-"""Weights of which a worker has the rows of its own users and items alone."""
-
 
 class DividedStep(StepPart):
     """A worker's part of each step; see `StepPart`.
 
     The vectors of the step's items are sent to all workers, and their gradients are added up; so are those of
-    layers and of tables of features.
+    layers. Gradients of rows of tables go to the workers that have the rows.
 
     Args:
         group: the workers.
         bounds: (workers + 1,) first item of each, and the number of all.
+        tables: those whose rows are on several workers.
     """
 
     whole = False
 
-    def __init__(self, group: Group, bounds: NDArray[np.int64]) -> None:
-        self.group, self.bounds, self.number = group, bounds, group.rank
+    def __init__(self, group: Group, bounds: NDArray[np.int64], tables: Tables) -> None:
+        self.group, self.bounds, self.tables, self.number = group, bounds, tables, group.rank
 
     def n_items(self, own: int) -> int:
         """Return the number of items of all workers."""
@@ -70,10 +68,8 @@ class DividedStep(StepPart):
             name: RowShare(n, int(every), slice(int(first), int(first) + n))
             for (name, n), first, every in zip(here.items(), before, total, strict=True)
         }
-        if not queries:
-            return torch.zeros(0, model.dim)
-        with sharing(shares):
-            return encode()
+        with self.tables.serving(), sharing(shares):
+            return encode() if queries else torch.zeros(0, model.dim)
 
     def item_vectors(
         self, model: TwoTowerModel, items: SideArrays, rows: NDArray[np.int64] | None
@@ -84,10 +80,10 @@ class DividedStep(StepPart):
         at = torch.from_numpy(np.flatnonzero((there >= first) & (there < last)))
         every = torch.zeros(len(there), model.dim)
         own = every[:0]
-        if len(at):
-            with sharing({"rows": RowShare(len(at), len(there), at)}):
+        with self.tables.serving(), sharing({"rows": RowShare(len(at), len(there), at)}):
+            if len(at):
                 own = model.item_vectors(items.take(torch.from_numpy(there)[at] - int(first)))
-            every[at] = own.detach()
+        every[at] = own.detach()
         self.group.add_up(every)
         return ItemVectors(every, own, at)
 
@@ -158,17 +154,12 @@ class DividedStep(StepPart):
         if recorded:
             torch.autograd.backward([of for of, _ in recorded], [by for _, by in recorded])
         self._add_up_gradients(model)
+        self.tables.return_gradients()
 
     def _add_up_gradients(self, model: TwoTowerModel) -> None:
-        tables = model.row_tables()
-        layers = []
-        for name, weight in model.named_parameters():
-            if name in DIVIDED or not weight.requires_grad:
-                continue
-            if name in tables:
-                self._add_up_rows(weight)
-            else:
-                layers.append(weight)
+        """Add up the gradients of all weights but rows of tables."""
+        tables, trained = model.row_tables(), model.named_parameters()
+        layers = [weight for name, weight in trained if weight.requires_grad and name not in tables]
         if not layers:
             return
         there = torch.tensor([float(weight.grad is not None) for weight in layers])
@@ -178,19 +169,6 @@ class DividedStep(StepPart):
         ends = np.cumsum([len(layers), *(weight.numel() for weight in layers)])
         for weight, any_has, (start, end) in zip(layers, flat, pairwise(ends), strict=False):
             weight.grad = flat[start:end].view_as(weight).clone() if any_has > 0 else None
-
-    def _add_up_rows(self, weight: Any) -> None:
-        """Add up the gradients of a table, each of which has some of its rows."""
-        rows, values = torch.zeros(0, dtype=torch.int64), torch.zeros(0, weight.shape[1])
-        if weight.grad is not None:
-            own = weight.grad.coalesce()
-            rows, values = own.indices()[0], own.values()
-        every = torch.cat(self.group.gathered(rows)), torch.cat(self.group.gathered(values))
-        weight.grad = None
-        if len(every[0]):
-            weight.grad = torch.sparse_coo_tensor(
-                every[0][None], every[1], weight.shape, check_invariants=False
-            )
 
 
 def _divides(objective: Objective) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -13,14 +13,17 @@ from torch import nn
 
 from twotower.core.blocks import EncodedShape
 from twotower.distributed.block import Block
-from twotower.distributed.divided import DIVIDED, DividedStep
+from twotower.distributed.divided import DividedStep
 from twotower.distributed.group import Group, Meeting
+from twotower.distributed.tables import DividedTable, Tables
 from twotower.kernels.pairs import Pairs
 from twotower.towers import TwoTowerModel
 from twotower.training.descent import Descent
 from twotower.training.trainer import TrainingTask
 
 Arrays = Mapping[str, NDArray[Any]]
+OWN = {"users.ids.weight": "users", "items.ids.weight": "items"}
+"""Tables of which a worker has, and reads, the rows of its own users or items alone."""
 
 
 @dataclass(frozen=True)
@@ -32,29 +35,36 @@ class ModelShape:
         items: the same for items.
         config: sizes, with every "auto" resolved.
         mean: constant added to every score.
-        sizes: rows of each table that is whole on every worker, by name.
     """
 
     users: EncodedShape
     items: EncodedShape
     config: Any
     mean: float
-    sizes: Mapping[str, int]
 
     @classmethod
     def of(cls, model: TwoTowerModel) -> ModelShape:
         """Return what a model was made from."""
-        sizes = {name: len(table) for name, table in model.row_tables().items() if name not in DIVIDED}
-        return cls(model.users.shape, model.items.shape, model.config, float(model.mean), sizes)
+        return cls(model.users.shape, model.items.shape, model.config, float(model.mean))
 
-    def made(self, n_users: int, n_items: int) -> TwoTowerModel:
-        """Return such towers for some users and items."""
-        model = TwoTowerModel(self.users, self.items, n_users, n_items, self.config, 0, self.mean)
-        for name, rows in self.sizes.items():
-            table: Any = model.get_submodule(name.rpartition(".")[0])
-            if len(table.weight) != rows:
-                table.num_embeddings = rows
-                table.weight = nn.Parameter(table.weight.new_zeros(rows, table.weight.shape[1]))
+    def made(self, n_users: int, n_items: int, tables: Tables) -> TwoTowerModel:
+        """Return such towers for some users and items, with any weights, and rows of the large tables."""
+        with torch.device("meta"):  # shapes without memory, until the tables are divided
+            model = TwoTowerModel(self.users, self.items, n_users, n_items, self.config, 0, self.mean)
+        divided: dict[nn.Module, DividedTable] = {}
+        for name, module in [*model.named_modules(remove_duplicate=False)]:
+            if is_table(module) and f"{name}.weight" not in OWN:
+                if module not in divided:
+                    divided[module] = tables.made(f"{name}.weight", int(module.embedding_dim))
+                _put(model, name, divided[module])
+        made: dict[torch.Tensor, torch.Tensor] = {}
+        named = model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
+        for name, given in [one for several in named for one in several]:
+            if given.is_meta and given not in made:
+                empty = torch.empty_like(given, device="cpu")
+                trained = given.requires_grad
+                made[given] = nn.Parameter(empty, trained) if isinstance(given, nn.Parameter) else empty
+            _put(model, name, made.get(given, given))
         return model
 
 
@@ -67,14 +77,15 @@ class GradientShare:
         config: its settings.
         task: its users, items and pairs, whose items are numbered among all; ``model`` is None.
         model: what the towers are made from.
-        bounds: (workers + 1,) first item of each worker, and the number of all.
+        bounds: "users", "items" and each table of rows -> (workers + 1,) first row of each worker, and the
+            number of all.
     """
 
     kind: type[Descent]
     config: Any
     task: TrainingTask
     model: ModelShape
-    bounds: NDArray[np.int64]
+    bounds: Mapping[str, NDArray[np.int64]]
 
 
 class GradientBlock(Block):
@@ -86,6 +97,7 @@ class GradientBlock(Block):
         self.trainer: Any = None
         self.steps: Iterator[tuple[int, Any]] = iter(())
         self.epoch = 0
+        self.bounds: Mapping[str, NDArray[np.int64]] = {}
 
     def meet(self, host: str) -> tuple[str, int]:
         """Open the port at which the others find this worker, and return where that is."""
@@ -106,9 +118,10 @@ class GradientBlock(Block):
         """
         group = Group(number, size, host, place, self.meeting)
         given = share.task
-        model = share.model.made(given.users.rows, given.items.rows)
+        tables, self.bounds = Tables(group, share.bounds), share.bounds
+        model = share.model.made(given.users.rows, given.items.rows, tables)
         task = replace(given, model=model, pairs=_own(given.pairs))
-        self.trainer = share.kind(task, share.config, DividedStep(group, share.bounds))
+        self.trainer = share.kind(task, share.config, DividedStep(group, share.bounds["items"], tables))
 
     def begin(self, epoch: int, weights: Arrays, moments: Arrays) -> None:
         """Begin an epoch with some weights and moments of the optimisers."""
@@ -139,17 +152,49 @@ class GradientBlock(Block):
             {
                 name: of.detach().cpu().numpy()
                 for name, of in tensors.items()
-                if self.trainer.part.number == 0 or side_of(name) is not None
+                if self.trainer.part.number == 0 or table_of(name, self.bounds) is not None
             }
             for tensors in found
         )
         return weights, moments
 
 
-def side_of(name: str) -> str | None:
-    """Return the side whose rows a weight or its moments have, if workers have those of their own alone."""
-    whole = name.startswith(DIVIDED) and not name.endswith(".step")
-    return name.partition(".")[0] if whole else None
+def bounds_of(
+    model: TwoTowerModel, users: NDArray[np.int64], items: NDArray[np.int64]
+) -> dict[str, NDArray[np.int64]]:
+    """Return "users", "items" and each table of rows -> (workers + 1,) first row of each worker.
+
+    Rows of ids are on the worker that has the user or item, those of other tables evenly on all.
+
+    Args:
+        model: the towers.
+        users: (workers + 1,) first user of each worker, and the number of all.
+        items: the same for items.
+    """
+    bounds = {"users": users, "items": items}
+    size = len(users) - 1
+    for name, module in model.named_modules(remove_duplicate=False):
+        if is_table(module):
+            weight = f"{name}.weight"
+            even = len(module.weight) * np.arange(size + 1) // size
+            bounds[weight] = bounds[OWN[weight]] if weight in OWN else even
+    return bounds
+
+
+def table_of(name: str, bounds: Mapping[str, Any]) -> str | None:
+    """Return the table whose rows a weight or its moments have, if they are divided among the workers."""
+    tables = bounds.keys() - {"users", "items"}
+    return next((table for table in tables if name == table or name.startswith(f"{table}.")), None)
+
+
+def is_table(module: nn.Module) -> TypeGuard[nn.Embedding]:
+    """Return whether a module is a table of rows; see `twotower.towers.layers.row_table`."""
+    return isinstance(module, nn.Embedding) and module.sparse
+
+
+def _put(model: nn.Module, name: str, value: Any) -> None:
+    of, _, own = name.rpartition(".")
+    setattr(model.get_submodule(of), own, value)
 
 
 def _tensors(arrays: Arrays) -> dict[str, torch.Tensor]:

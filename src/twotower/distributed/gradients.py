@@ -12,7 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from twotower.distributed.blocks import Held, even
-from twotower.distributed.gradient_block import Arrays, GradientBlock, GradientShare, ModelShape, side_of
+from twotower.distributed.gradient_block import (
+    Arrays,
+    GradientBlock,
+    GradientShare,
+    ModelShape,
+    bounds_of,
+    table_of,
+)
 from twotower.distributed.team import Team
 from twotower.kernels.pairs import Pairs
 from twotower.towers import SideArrays
@@ -36,7 +43,8 @@ class Shares(Held):
         task, config: see `Trainer`.
 
     Attributes:
-        bounds: "users" and "items" -> (workers + 1,) first row of each worker, and the number of all.
+        bounds: "users", "items" and each table of rows -> (workers + 1,) first row of each worker, and the
+            number of all.
     """
 
     def __init__(self, team: Team, kind: type[Descent], task: TrainingTask, config: Any) -> None:
@@ -48,7 +56,7 @@ class Shares(Held):
         team, task = self.team, self.task
         team.start(GradientBlock)
         items = task.items.rows * np.arange(team.size + 1) // team.size
-        self.bounds = {"users": even(task.by_user.indptr, team.size), "items": items}
+        self.bounds = bounds_of(task.model, even(task.by_user.indptr, team.size), items)
         hosts = [team.host(worker) for worker in range(team.size)]
         (place,) = team.get([team.call(0, "meet", hosts[0])])
         model = ModelShape.of(task.model)
@@ -57,7 +65,7 @@ class Shares(Held):
                 worker,
                 "join_group",
                 *(worker, team.size, hosts[worker], place),
-                GradientShare(self.kind, self.config, self._part(worker), model, items),
+                GradientShare(self.kind, self.config, self._part(worker), model, self.bounds),
             )
             for worker in range(team.size)
         ]
@@ -85,8 +93,8 @@ class Shares(Held):
 
     def rows_of(self, name: str, worker: int, values: NDArray[Any]) -> NDArray[Any]:
         """Return what a worker has of a weight, or of its moments."""
-        side = side_of(name)
-        return values if side is None else values[slice(*self.bounds[side][worker : worker + 2].tolist())]
+        table = table_of(name, self.bounds)
+        return values if table is None else values[slice(*self.bounds[table][worker : worker + 2].tolist())]
 
 
 class Together(Descent):
@@ -154,9 +162,9 @@ class Together(Descent):
         for name in {name: None for part in parts for name in part}:
             found = [part[name] for part in parts if name in part]
             whole[name] = found[0].copy()
-            side = side_of(name)
-            if side is not None:
-                rows = self.shares.bounds[side]
+            table = table_of(name, self.shares.bounds)
+            if table is not None:
+                rows = self.shares.bounds[table]
                 whole[name] = np.zeros((int(rows[-1]), *found[0].shape[1:]), found[0].dtype)
                 for worker, part in enumerate(parts):
                     whole[name][rows[worker] : rows[worker + 1]] = part.get(name, 0.0)

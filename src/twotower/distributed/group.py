@@ -83,6 +83,20 @@ class Group:
         self._wait(self._group.allgather([parts], [given]))
         return [part[:n] for part, n in zip(parts, lengths.tolist(), strict=True)]
 
+    def exchanged(self, parts: list[torch.Tensor], lengths: list[int]) -> list[torch.Tensor]:
+        """Send a part (n,) to each process, and return what each has sent here.
+
+        Args:
+            parts: one for each process, of one type.
+            lengths: numbers that each process sends here.
+        """
+        if self._group is None:
+            return parts
+        sent = torch.cat(parts)
+        got = sent.new_empty(sum(lengths))
+        self._wait(self._group.alltoall_base(got, sent, lengths, [len(part) for part in parts]))
+        return list(torch.split(got, lengths))
+
     def _wait(self, work: Any) -> None:
         try:
             work.wait()

@@ -32,7 +32,8 @@ def row_table(n: int, width: int, scale: float, generator: torch.Generator) -> n
     """Return a table (n, width) whose gradient has only the rows that were read (a sparse tensor).
 
     A dense gradient of a table of 2 M rows would cost more than the rest of a step.
-    `twotower.training.RowAdam` updates such tables.
+    `twotower.training.RowAdam` updates such tables. Read them by calling them: on a cluster, a worker has
+    some of the rows, and gets others when they are read.
     """
     weight = drawn(n, width, scale=scale, generator=generator)
     return nn.Embedding(n, width, sparse=True, _weight=weight)
