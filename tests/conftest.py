@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from pathlib import Path
+
+# Nothing that is imported or collected is garbage; looking for it would double the time of collection.
+gc.disable()
+# Python and pytest keep what they have compiled, also where the shell forbids it: compiling our sources again
+# takes a second of each process that tests start, and the assertions take ten of each run.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Before anything imports numba or torch. pytest runs in as many processes as there are cores, so libraries
 # get one thread each; our own kernels get two, so that what is divided among threads is tested.
@@ -23,6 +32,13 @@ settings.register_profile("ci", settings.get_profile("default"), derandomize=Tru
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Look for garbage again, but not among what is collected."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

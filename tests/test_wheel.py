@@ -74,21 +74,21 @@ def environment(wheel, tmp_path_factory):
     # Folders named by a .pth come last on the path, and the .pth files within them (that of an editable
     # install of twotower) are not read.
     (site / "dependencies.pth").write_text("\n".join([*paths, "import offline_for_tests", ""]))
-    take_kernels_along(ROOT / "src" / "twotower", site / "twotower")
+    take_compiled_along(ROOT / "src" / "twotower", site / "twotower")
     return home
 
 
-def take_kernels_along(source, installed):
-    """Spare the environment the compilation of kernels that are compiled for the source already.
+def take_compiled_along(source, installed):
+    """Spare the environment the compilation of modules and kernels that are compiled for the source already.
 
-    Numba takes a cached one if the file it is from has the same time and size.
+    Python and Numba take a cached one if the file it is from has the same time and size.
     """
     for path in source.rglob("*.py"):
         there = installed / path.relative_to(source)
         assert there.read_bytes() == path.read_bytes()
         times = path.stat()
         os.utime(there, ns=(times.st_atime_ns, times.st_mtime_ns))
-    for path in source.rglob("__pycache__/*.nb[ic]"):
+    for path in (*source.rglob("__pycache__/*.pyc"), *source.rglob("__pycache__/*.nb[ic]")):
         there = installed / path.relative_to(source)
         there.parent.mkdir(exist_ok=True)
         shutil.copyfile(path, there)
