@@ -194,6 +194,31 @@ def test_the_store_is_used_again_until_the_data_or_the_split_change(tables: Path
     assert_same(load(tables, "data.store=always"), load(tables, "data.store=never"))
 
 
+def test_files_that_change_before_they_are_read_make_no_store(
+    tables: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name stands for the files as they were when it was chosen."""
+
+    def changed(*args: Any) -> Any:
+        events(210, 0).write_parquet(tables / "events.parquet")
+        return streamed(*args)
+
+    streamed = stored_sets._streamed
+    monkeypatch.setattr(stored_sets, "_streamed", changed)
+    with pytest.raises(DataError, match=r"must not change while they are read, and those of events.parquet"):
+        load(tables, "data.store=always")
+    assert [path for path in (tables / "stores").rglob("*") if path.suffix != ".lock"] == []
+
+
+@pytest.mark.parametrize("store", ["always", "auto", "never"])
+def test_a_link_to_nothing_is_an_error(store: str, tables: Path) -> None:
+    (tables / "parts").mkdir()
+    (tables / "events.parquet").rename(tables / "parts/a.parquet")
+    (tables / "parts/b.parquet").symlink_to("nothing.parquet")
+    with pytest.raises(DataError, match=r"b.parquet can't be read \(No such file or directory"):
+        load(tables, f"data.store={store}", config=CONFIG.replace("events.parquet", "parts"))
+
+
 @pytest.mark.parametrize("name", ["test.arrow", "store.json", "train/item.npy"])
 def test_a_damaged_store_is_built_again_which_is_said(name: str, tables: Path) -> None:
     before = load(tables, "data.store=always")

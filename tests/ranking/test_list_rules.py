@@ -109,7 +109,7 @@ def test_requests_have_rules_of_their_own() -> None:
     assert len(ruled) == 30
     assert ruled["item_id"][0] == plain["item_id"][0]
     assert model.recommend(1, 10, diversity=False).equals(plain.head(10))
-    with pytest.warns(TwoTowerWarning, match=r"of 3 lists 3 have more than 1 items of a value of 'author'"):
+    with pytest.warns(TwoTowerWarning, match=r"of 3 lists 3 have more than 1 item of a value of 'author'"):
         full = model.recommend([1, 2, 3], 10, diversity={"column": "author", "at_most": 1})
     assert len(full) == 30  # there are seven authors
     few = {item for item, n in zip(model.item_ids, model.item_counts, strict=True) if n < 30}

@@ -13,7 +13,7 @@ import pytest
 
 import twotower as tt
 from two_stage_data import RANKER, SETTINGS, two_stages
-from twotower.errors import BundleError, MissingExtraError
+from twotower.errors import BundleError, MissingExtraError, TwoTowerWarning
 from twotower.estimator.fitting import Fit
 from twotower.recommender import Recommender
 from twotower.recommender.bundle import FORMAT, ONE_STAGE, read_manifest
@@ -82,6 +82,15 @@ def test_training_again_gives_the_same_trees(model: Recommender) -> None:
     assert again.ranker.trees.text == model.ranker.trees.text
     plain = tt.TwoTower(**SETTINGS).fit(train, validation, progress=False)
     npt.assert_array_equal(plain.items.vectors, model.items.vectors)
+
+
+def test_trees_that_learned_nothing_say_so_and_change_nothing() -> None:
+    ranker = {**RANKER, "min_rows": 100_000}
+    with pytest.warns(TwoTowerWarning, match=r"no tree of the ranker has a split.*min_rows \(100,000\)"):
+        model = tt.TwoTower(**SETTINGS).fit(two_stages().train, ranker=ranker)
+    users = model.user_ids.head(20)
+    lists = replace(model, ranker=None).recommend(users, 10).drop("score")
+    assert model.recommend(users, 10).drop("score").equals(lists)
 
 
 def test_bundles_without_a_second_stage_are_as_before(model: Recommender, tmp_path: Path) -> None:

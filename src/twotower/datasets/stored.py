@@ -14,6 +14,7 @@ from twotower.config import Config
 from twotower.config.schema import Schema
 from twotower.core.fingerprint import Fingerprint
 from twotower.data.fingerprint import fingerprint
+from twotower.data.raw_text import reading_errors
 from twotower.data.splits import SPLITS
 from twotower.data.splits.column import Column
 from twotower.data.splits.files import Files
@@ -28,6 +29,7 @@ from twotower.data.streaming.source import Batch, TableSource
 from twotower.data.table_files import files_of_table
 from twotower.data.tables import TableRead, read_table, reads_of
 from twotower.datasets.configured import FILES_VALIDATION, cut, read_raw
+from twotower.errors import DataError
 
 FROM_ROWS: Final = 20_000_000
 """Rows of the interactions from which on ``auto`` takes a store: in memory they take some 5 GB."""
@@ -62,7 +64,17 @@ def load_stored(config: Config, log: Log) -> Parts | None:
         return None
     folder = Path(data.store_dir) if data.store_dir is not None else default_folder()
     what = ", ".join(Path(path).name for path in _interactions(config)) or data.source
-    return stored(folder / _key(config), what, partial(_write, config, log=log), log)
+    key = _key(config)
+
+    def write(store: Path, scratch: Path) -> Built:
+        built = _write(config, store, scratch, log=log)
+        if _key(config) != key:  # its name would stand for files that it was not built from
+            raise DataError(
+                f"files must not change while they are read, and those of {what} have. Try again."
+            )
+        return built
+
+    return stored(folder / key, what, write, log)
 
 
 def _write(config: Config, folder: Path, scratch: Path, *, log: Log) -> Built:
@@ -187,12 +199,13 @@ def _key(config: Config) -> str:
         paths += sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else [folder]
     found = Fingerprint()
     for path in paths:
-        stat = path.stat()
-        found.json([str(path), stat.st_size, stat.st_mtime_ns])
-        if stat.st_size <= _SMALL or not stat.st_mtime_ns:  # some servers tell no version
-            with path.open("rb") as file:
-                while part := file.read(_SMALL):
-                    found.text(hashlib.sha256(part).hexdigest())
+        with reading_errors(path):
+            stat = path.stat()
+            found.json([str(path), stat.st_size, stat.st_mtime_ns])
+            if stat.st_size <= _SMALL or not stat.st_mtime_ns:  # some servers tell no version
+                with path.open("rb") as file:
+                    while part := file.read(_SMALL):
+                        found.text(hashlib.sha256(part).hexdigest())
     settings = {
         "data": data.model_dump(mode="json", exclude={"store", "store_dir"}),
         "schema": None if config.schema_ is None else config.schema_.model_dump(mode="json"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,9 +12,10 @@ import numba
 from twotower.config import ObjectiveConfig
 from twotower.config.parts import first_that
 from twotower.config.ranker import RankerConfig
+from twotower.core.wording import count_of
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.store import StoredTrain
-from twotower.errors import ConfigError, DataError
+from twotower.errors import ConfigError, DataError, TwoTowerWarning
 from twotower.estimator.auto import AutoFit
 from twotower.estimator.fitting import Fit, Refit
 from twotower.estimator.settings import validated
@@ -178,9 +180,16 @@ class SecondStageFit:
         trees = Trees.fit(examples, judging, features_of(known), self.settings, seed, numba.get_num_threads())
         sizes = len(examples.sizes), len(judging.sizes)
         self.fit.callbacks.on_choice(
-            line=f"ranker: {trees.n_trees} trees by NDCG@10 of the validation set, learned from "
-            f"{sizes[0]:,} queries with {len(examples.grade):,} candidates"
+            line=f"ranker: {count_of(trees.n_trees, 'tree')} by NDCG@10 of the validation set, learned from "
+            f"{count_of(sizes[0], 'query', 'queries')} with {count_of(len(examples.grade), 'candidate')}"
         )
+        if not trees.importance().any():
+            warnings.warn(
+                "no tree of the ranker has a split, so lists stay in the order of the towers; lower "
+                f"ranker.min_rows ({self.settings.min_rows:,}), use more data, or leave [ranker] out",
+                TwoTowerWarning,
+                stacklevel=2,
+            )
         return replace(model, ranker=SecondStage(self.settings, known, trees, sizes))
 
     def _examples(self, model: Recommender, known: Dataset, held: Dataset, rule: PositiveRule) -> Examples:

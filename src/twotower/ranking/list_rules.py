@@ -57,19 +57,22 @@ class GivenUp(NamedTuple):
         said = []
         if self.at_most.any():
             said.append(
-                f"{int(self.at_most.sum()):,} have more than {settings.at_most} items of a value of "
+                f"{_have(self.at_most)} more than {count_of(settings.at_most or 0, 'item')} of a value of "
                 f"{settings.column!r}"
             )
         if self.new_share.any():
-            said.append(
-                f"{int(self.new_share.sum()):,} have a smaller share of new items than {settings.new_share:g}"
-            )
+            said.append(f"{_have(self.new_share)} a smaller share of new items than {settings.new_share:g}")
         if not said:
             return ""
         return (
             f"of {count_of(n, 'list')} {' and '.join(said)}, as there were too few other candidates; raise "
             "diversity.candidates, or loosen the rule"
         )
+
+
+def _have(which: NDArray[np.bool_]) -> str:
+    n = int(which.sum())
+    return f"{n:,} {'has' if n == 1 else 'have'}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

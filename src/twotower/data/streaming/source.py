@@ -14,7 +14,7 @@ import polars as pl
 from twotower.core.forking import check_process
 from twotower.core.urls import without_secrets
 from twotower.data.delimited import Dtypes
-from twotower.data.raw_text import UTF8, EmptyTable
+from twotower.data.raw_text import UTF8, EmptyTable, reading_errors
 from twotower.data.reading import Reading, names_in, suffix_of
 from twotower.data.streaming.cell_facts import CellFacts, Typing
 from twotower.data.streaming.file_blocks import FileBlocks
@@ -92,8 +92,12 @@ class TableSource:
         return sum(parquet_rows(file.path) for file in self.files)
 
     def bytes(self) -> int:
-        """Return the size of the files."""
-        return sum(file.path.stat().st_size for file in self.files)
+        """Return the size of the files; a `DataError` if one is missing, or a link to nothing."""
+        total = 0
+        for file in self.files:
+            with reading_errors(file.path):
+                total += file.path.stat().st_size
+        return total
 
     def batches(self, columns: Sequence[str] | None = None, *, rows: int = ROWS) -> Iterator[Batch]:
         """Yield the rows in the order of `read_table`, all batches with the same columns and dtypes.
