@@ -27,6 +27,7 @@ from twotower.errors import TwoTowerWarning
 from twotower.objectives import Objective, PairLoss
 from twotower.objectives.squared import Squared
 from twotower.towers import tower
+from twotower.training import CallbackList, Interrupted
 from twotower.training.registry import TRAINERS
 from twotower.workflows import load_parts
 
@@ -65,9 +66,11 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> TrainPart:
     return load_parts(load_config(write_tables(tmp_path_factory.mktemp("tables")))).train
 
 
-def on_threads(monkeypatch: pytest.MonkeyPatch, workers: int, losses: tuple[int, ...] = ()) -> LocalEngine:
+def on_threads(
+    monkeypatch: pytest.MonkeyPatch, workers: int, losses: tuple[int, ...] = (), losing: str = "step"
+) -> LocalEngine:
     engine = LocalEngine()
-    team = ThreadTeam(workers, monkeypatch, losses)
+    team = ThreadTeam(workers, monkeypatch, losses, losing)
     engine.trainer = lambda kind, *task: BLOCK_TRAINERS[TRAINERS.known_as(kind)].on(team, *task)  # type: ignore
     return engine
 
@@ -131,10 +134,54 @@ def test_interactions_on_disk_and_weights(
     same(one.fit(stored, weighed, engine=on_threads(monkeypatch, 3), progress=False), alone)
 
 
+@pytest.mark.parametrize(
+    ("losing", "losses"), [("step", (1, 11, 30, 45)), ("put", (5, 40)), ("rows", (5, 40))]
+)
 def test_an_epoch_in_which_workers_are_lost_is_done_again(
-    train: TrainPart, monkeypatch: pytest.MonkeyPatch
+    train: TrainPart, monkeypatch: pytest.MonkeyPatch, losing: str, losses: tuple[int, ...]
 ) -> None:
     one = tt.TwoTower(**MLP, objective="squared")
     with pytest.warns(TwoTowerWarning, match="a worker was lost .*: replaced"):
-        found = one.fit(train, engine=on_threads(monkeypatch, 3, losses=(1, 11, 30, 45)), progress=False)
+        found = one.fit(train, engine=on_threads(monkeypatch, 3, losses, losing), progress=False)
     same(found, one.fit(train, progress=False))
+
+
+class Breaks(tt.Callback):
+    """Ctrl-C in the second epoch."""
+
+    def on_step_end(self, *, epoch: int, pairs_done: int, loss: float) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("workers", "then"), [(3, 2), (1, 3)])
+def test_training_goes_on_with_another_number_of_workers(
+    train: TrainPart, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, workers: int, then: int
+) -> None:
+    one = tt.TwoTower(**MLP, objective="squared")
+    engine = on_threads(monkeypatch, workers)
+    with pytest.raises(Interrupted):
+        one.fit(train, train, engine=engine, checkpoints=tmp_path, callbacks=[Breaks()])
+    found = one.fit(train, train, engine=on_threads(monkeypatch, then), checkpoints=tmp_path, resume=True)
+    same(found, one.fit(train, train, progress=False))
+
+
+def test_snapshots_of_tables_are_kept_without_a_copy(
+    train: TrainPart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, trainers = on_threads(monkeypatch, 2), []
+    made = engine.trainer
+    engine.trainer = lambda *task: trainers.append(made(*task)) or trainers[-1]  # type: ignore
+    tt.TwoTower(**MLP, objective="squared").fit(train, engine=engine, progress=False)
+    trainer: Any = trainers[0]
+    weights = trainer.task.model.state_dict()
+    kept = trainer.snapshot()
+    assert kept["users.ids.weight"].data_ptr() == weights["users.ids.weight"].data_ptr()
+    assert kept["users.out.weight"].data_ptr() != weights["users.out.weight"].data_ptr()
+    copies = {name: of.clone() for name, of in kept.items()}
+    trainer.epoch(3, CallbackList())
+    torch.testing.assert_close(kept, copies, rtol=0, atol=0)
+    changed = trainer.task.model.state_dict()
+    assert not torch.equal(changed["users.ids.weight"], copies["users.ids.weight"])
+    trainer.take(kept)
+    torch.testing.assert_close(dict(trainer.task.model.state_dict()), copies, rtol=0, atol=0)

@@ -59,11 +59,18 @@ class ThreadTeam(Team):
 
     Args:
         size: number of workers.
-        losses: numbers of the steps, counted over all workers, at which one is lost.
+        losses: numbers of the calls of a method, counted over all workers, at which one is lost.
+        losing: that method.
     """
 
-    def __init__(self, size: int, monkeypatch: pytest.MonkeyPatch, losses: tuple[int, ...] = ()) -> None:
-        self.size, self.losses, self.steps = size, losses, 0
+    def __init__(
+        self,
+        size: int,
+        monkeypatch: pytest.MonkeyPatch,
+        losses: tuple[int, ...] = (),
+        losing: str = "step",
+    ) -> None:
+        self.size, self.losses, self.losing, self.calls = size, losses, losing, 0
         self.pools = [ThreadPoolExecutor(1) for _ in range(size)]
         self.room = Room(size)
         self.blocks: list[Any] = []
@@ -101,8 +108,8 @@ class ThreadTeam(Team):
         return "here"
 
     def call(self, worker: int, method: str, *args: Any) -> Future[Any]:
-        self.steps += method == "step"
-        lost = method == "step" and self.steps in self.losses
+        self.calls += method == self.losing
+        lost = method == self.losing and self.calls in self.losses
         block, room, sent = self.blocks[worker], self.room, pickle.dumps(args)
 
         def run() -> Any:

@@ -542,6 +542,16 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == [checkpoint.FILE]
 
 
+def test_tensors_that_share_memory_are_written_once(tmp_path: Path) -> None:
+    whole = torch.randn(100, 10)
+    tensors = {"model.a": whole, "best.a": whole, "model.b": whole.T, "model.c": whole[2:5]}
+    Checkpoint(tensors, {}).write(tmp_path)
+    found = Checkpoint.read(tmp_path)
+    assert found is not None
+    assert same(found.tensors, tensors)
+    assert (tmp_path / checkpoint.FILE).stat().st_size < 2.5 * whole.nbytes
+
+
 def test_there_may_be_no_checkpoint(tmp_path: Path) -> None:
     assert Checkpoint.read(tmp_path) is None
 

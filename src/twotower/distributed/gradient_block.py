@@ -15,6 +15,7 @@ from twotower.core.blocks import EncodedShape
 from twotower.distributed.block import Block
 from twotower.distributed.divided import DividedStep
 from twotower.distributed.group import Group, Meeting
+from twotower.distributed.moving import Rows
 from twotower.distributed.tables import DividedTable, Tables
 from twotower.kernels.pairs import Pairs
 from twotower.towers import TwoTowerModel
@@ -123,13 +124,40 @@ class GradientBlock(Block):
         task = replace(given, model=model, pairs=_own(given.pairs))
         self.trainer = share.kind(task, share.config, DividedStep(group, share.bounds["items"], tables))
 
-    def begin(self, epoch: int, weights: Arrays, moments: Arrays) -> None:
-        """Begin an epoch with some weights and moments of the optimisers."""
+    @torch.no_grad()
+    def take(self, weights: Arrays, moments: Arrays) -> None:
+        """Take over the weights and moments of layers; those of tables come by `put`."""
         trainer = self.trainer
-        trainer.task.model.load_state_dict(_tensors(weights))
+        own = trainer.task.model.state_dict()
+        for name, weight in _tensors(weights).items():
+            own[name].copy_(weight)
         for state in trainer.state.values():
             state.clear()
         Descent.restore(trainer, _tensors(moments), {})
+
+    def put(self, name: str, first: int, values: NDArray[Any]) -> None:
+        """Take over rows of a table or of its moments, from a row on that is counted from 0 here."""
+        tensor = self._table(name, values.shape[1:])
+        tensor[first : first + len(values)] = torch.from_numpy(np.array(values))
+
+    def rows(self, name: str, first: int, last: int, like: Rows) -> NDArray[Any]:
+        """Return rows of a table or of its moments; zeros where no row here had a gradient yet."""
+        tensor = self._table(name, like[0])
+        return tensor[first:last].numpy()  # type: ignore[no-any-return]
+
+    def _table(self, name: str, row: tuple[int, ...]) -> Any:
+        weights = dict(self.trainer.task.model.named_parameters())
+        if name in weights:
+            return weights[name].detach()
+        table, _, key = name.rpartition(".")
+        state = self.trainer.state[table]
+        if key not in state:
+            state[key] = torch.zeros(len(weights[table]), *row)
+        return state[key]
+
+    def begin(self, epoch: int) -> None:
+        """Begin an epoch with what `take` and `put` brought."""
+        trainer = self.trainer
         trainer.task.model.train()
         self.epoch, self.steps = epoch, enumerate(trainer.batches_of(epoch))
 
@@ -145,18 +173,23 @@ class GradientBlock(Block):
             return None
         return batch.n, self.trainer.seeded(self.epoch, place, batch, rate)
 
-    def end(self) -> tuple[Arrays, Arrays]:
-        """Return weights and moments: those of the rows here, and of the first worker all others."""
-        found = self.trainer.task.model.state_dict(), self.trainer.tensors()
-        weights, moments = (
+    def end(self) -> tuple[Arrays, Arrays, dict[str, Rows]]:
+        """Return weights and moments of layers, of the first worker alone, and which tables were trained."""
+        model, moments = self.trainer.task.model, self.trainer.tensors()
+        tables = {
+            name: (tuple(of.shape[1:]), str(of.detach().numpy().dtype))
+            for name, of in (*model.named_parameters(), *moments.items())
+            if table_of(name, self.bounds) is not None and (name in moments or of.requires_grad)
+        }
+        layers = [
             {
                 name: of.detach().cpu().numpy()
                 for name, of in tensors.items()
-                if self.trainer.part.number == 0 or table_of(name, self.bounds) is not None
+                if self.trainer.part.number == 0 and table_of(name, self.bounds) is None
             }
-            for tensors in found
-        )
-        return weights, moments
+            for tensors in (model.state_dict(), moments)
+        ]
+        return layers[0], layers[1], tables
 
 
 def bounds_of(

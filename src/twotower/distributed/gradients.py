@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from twotower.distributed.gradient_block import (
     bounds_of,
     table_of,
 )
+from twotower.distributed.moving import Rows, fetched, send
 from twotower.distributed.team import Team
 from twotower.kernels.pairs import Pairs
 from twotower.towers import SideArrays
@@ -28,6 +29,7 @@ from twotower.training.descent import Descent
 from twotower.training.gradients import Gradients
 from twotower.training.queries import TrainQueries
 from twotower.training.sequences import Sequences
+from twotower.training.stored_pairs import StoredPairs
 from twotower.training.trainer import TrainingTask
 
 AHEAD = 4
@@ -91,17 +93,30 @@ class Shares(Held):
             queries=queries,
         )
 
-    def rows_of(self, name: str, worker: int, values: NDArray[Any]) -> NDArray[Any]:
-        """Return what a worker has of a weight, or of its moments."""
-        table = table_of(name, self.bounds)
-        return values if table is None else values[slice(*self.bounds[table][worker : worker + 2].tolist())]
+    def send(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Send tables and their moments to the workers that have the rows."""
+        send(self.team, {name: (of, self._rows(name)) for name, of in tensors.items()})
+
+    def fetched(self, tables: Mapping[str, Rows]) -> dict[str, torch.Tensor]:
+        """Return tables and their moments from the workers, on disk."""
+        pairs = self.task.pairs
+        space = pairs.space if isinstance(pairs, StoredPairs) else None
+        return fetched(self.team, {name: (of, self._rows(name)) for name, of in tables.items()}, space)
+
+    def _rows(self, name: str) -> NDArray[np.int64]:
+        return self.bounds[self.table_of(name) or ""]
+
+    def table_of(self, name: str) -> str | None:
+        """Return the table that a weight is, or whose moments these are; None for those of layers."""
+        return table_of(name, self.bounds)
 
 
 class Together(Descent):
     """Takes its steps on the workers of a team. What else an epoch consists of is done here.
 
     Workers get weights and moments when an epoch begins, and give them back when it ends. So an epoch in
-    which one is lost is done again.
+    which one is lost is done again. Tables that come back are on disk, and replace those from before, which
+    stay as they are as long as they are used.
     """
 
     alone: type[Descent]
@@ -128,12 +143,14 @@ class Together(Descent):
         shares, team = self.shares, self.shares.team
         every = range(team.size)
         weights, moments = self.task.model.state_dict(), self.tensors()
-        sent = (
-            {name: shares.rows_of(name, worker, of.detach().cpu().numpy()) for name, of in tensors.items()}
-            for worker in every
+        layers = [
+            {name: of.detach().cpu().numpy() for name, of in tensors.items() if not shares.table_of(name)}
             for tensors in (weights, moments)
-        )
-        team.get([team.call(worker, "begin", epoch, next(sent), next(sent)) for worker in every])
+        ]
+        team.get([team.call(worker, "take", *layers) for worker in every])
+        named = dict(self.task.model.named_parameters())
+        shares.send({name: of for name, of in (named | moments).items() if shares.table_of(name)})
+        team.get([team.call(worker, "begin", epoch) for worker in every])
         waiting: deque[list[Any]] = deque()
         step = 0
         while True:
@@ -145,30 +162,46 @@ class Together(Descent):
             if found[0] is None:
                 break
             yield found[0][0], float(sum(loss for _, loss in found))
-        self._take(team.get([team.call(worker, "end") for worker in every]))
+        ended = team.get([team.call(worker, "end") for worker in every])
+        tables = shares.fetched({name: of for *_, found in ended for name, of in found.items()})
+        self._take(ended[0][0], ended[0][1], tables)
 
     @torch.no_grad()
-    def _take(self, ended: list[tuple[Arrays, Arrays]]) -> None:
-        """Take over the weights and moments of all workers."""
-        weights, moments = (self._joined(parts) for parts in zip(*ended, strict=True))
-        for name, weight in self.task.model.state_dict().items():
-            weight.copy_(torch.from_numpy(weights[name]))
-        device = self.task.users.warm.device
-        Descent.restore(self, {name: torch.from_numpy(of).to(device) for name, of in moments.items()}, {})
+    def _take(self, weights: Arrays, moments: Arrays, tables: dict[str, torch.Tensor]) -> None:
+        """Take over the weights and moments of layers, and of tables."""
+        named, device = dict(self.task.model.named_parameters()), self.task.users.warm.device
+        own = self.task.model.state_dict()
+        for name, weight in weights.items():
+            own[name].copy_(torch.from_numpy(np.array(weight)))
+        for name in named.keys() & tables.keys():
+            _replace(named[name], tables.pop(name))
+        others = {name: torch.from_numpy(np.array(of)) for name, of in moments.items()}
+        Descent.restore(self, {name: of.to(device) for name, of in (others | tables).items()}, {})
 
-    def _joined(self, parts: Sequence[Arrays]) -> dict[str, NDArray[Any]]:
-        """Return arrays with the rows of all workers; one that has not needed its rows has zeros."""
-        whole = {}
-        for name in {name: None for part in parts for name in part}:
-            found = [part[name] for part in parts if name in part]
-            whole[name] = found[0].copy()
-            table = table_of(name, self.shares.bounds)
-            if table is not None:
-                rows = self.shares.bounds[table]
-                whole[name] = np.zeros((int(rows[-1]), *found[0].shape[1:]), found[0].dtype)
-                for worker, part in enumerate(parts):
-                    whole[name][rows[worker] : rows[worker + 1]] = part.get(name, 0.0)
-        return whole
+    def snapshot(self) -> dict[str, torch.Tensor]:
+        """Return the weights; tables are replaced by later epochs, and not written to. See `Trainer`."""
+        model, kept = self.task.model, self._replaced()
+        return {
+            name: of.detach() if name in kept else of.detach().clone()
+            for name, of in model.state_dict().items()
+        }
+
+    @torch.no_grad()
+    def take(self, weights: dict[str, torch.Tensor]) -> None:
+        """Take over weights; see `Trainer`."""
+        tables = self._replaced()
+        for name, of in self.task.model.state_dict().items():
+            if name in tables:
+                _replace(tables[name], weights[name])
+            else:
+                of.copy_(weights[name])
+
+    def _replaced(self) -> dict[str, Any]:
+        """Return the tables that every epoch replaces, under all their names."""
+        named = self.task.model.named_parameters(remove_duplicate=False)
+        tables = self.task.model.row_tables().values()
+        ids = {id(table) for table in tables if table.requires_grad and table.device.type == "cpu"}
+        return {name: of for name, of in named if id(of) in ids}
 
 
 class TeamGradients(Together, Gradients):
@@ -181,6 +214,14 @@ class TeamSequences(Together, Sequences):
     """`Sequences` on the workers of a team."""
 
     alone = Sequences
+
+
+def _replace(weight: Any, values: torch.Tensor) -> None:
+    """Give a weight other values, on the CPU without copying them."""
+    if weight.device.type == "cpu":
+        weight.data = values
+    else:
+        weight.copy_(values)
 
 
 def _rows_of(side: SideArrays, first: int, last: int) -> SideArrays:

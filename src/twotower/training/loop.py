@@ -110,7 +110,7 @@ class Loop:
             callbacks.on_phase_end(reason="interrupted")
             raise Interrupted("training was interrupted; the last complete epoch is saved") from None
         if self.best:
-            self.model.load_state_dict(self.best)
+            self.trainer.take(self.best)
         callbacks.on_phase_end(reason=reason)
         rate_of = [record["learning_rate"] for record in self.history]
         return Outcome(self.progress.best_epoch, rate_of, self.history)
@@ -134,7 +134,7 @@ class Loop:
         best = self.progress.observe(epoch, -judged if validator and validator.higher_is_better else judged)
         self.trainer.observe(best=best)
         if best and validator is not None:
-            self.best = {name: t.detach().clone() for name, t in self.model.state_dict().items()}
+            self.best = self.trainer.snapshot()
         record: Record = {
             "phase": self.phase,
             "epoch": epoch,
@@ -169,9 +169,8 @@ class Loop:
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         tensors |= {f"best.{name}": t for name, t in self.best.items()}
         tensors |= {f"trainer.{name}": t for name, t in self.trainer.tensors().items()}
-        # one storage may have several names (shared layers): each gets its own copy
         return Checkpoint(
-            {name: tensor.detach().clone() for name, tensor in tensors.items()},
+            {name: tensor.detach() for name, tensor in tensors.items()},
             {
                 "fingerprint": self.fingerprint,
                 "phase": self.phase,
@@ -194,7 +193,7 @@ class Loop:
         for name, tensor in found.tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor.to(device)
-        self.model.load_state_dict(parts["model"])
+        self.trainer.take(parts["model"])
         self.best = parts["best"]
         self.trainer.restore(parts["trainer"], found.meta["trainer"])
         self.progress = EarlyStopping.from_state(found.meta["progress"])

@@ -186,6 +186,14 @@ class Trainer(ABC):
         """Take note of whether the last epoch was the best so far."""
         return None
 
+    def snapshot(self) -> dict[str, torch.Tensor]:
+        """Return the weights, which later epochs don't change."""
+        return {name: of.detach().clone() for name, of in self.task.model.state_dict().items()}
+
+    def take(self, weights: dict[str, torch.Tensor]) -> None:
+        """Take over weights that `snapshot` returned, or that a checkpoint has."""
+        self.task.model.load_state_dict(weights)
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the state beside the model, for a checkpoint."""
         return {}
