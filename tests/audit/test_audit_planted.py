@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from planted_faults import PLANTS, Tables, clean
@@ -77,3 +78,13 @@ def test_movielens_by_time_is_of_cold_users(shared: Path) -> None:
     folder = shared / "data" / "ml-100k"
     (found,) = alarms("movielens-100k", f"data.dir={folder}", "split.method=temporal")
     assert found.startswith("cold: test set, users: most test rows are of cold users")
+
+
+def test_seconds_watched_may_follow_the_duration(base: Tables, tmp_path: Path) -> None:
+    tables = base.copy()
+    for name in ("train", "test"):
+        ratio = 0.9 + pl.col("watch_ratio").clip(0, 2) / 10
+        tables.change(name, (pl.col("video_duration") * ratio).alias("watch_ratio"))
+    tables.features("items", video_duration="number")
+    found = alarms(tables.write(tmp_path))
+    assert [line for line in found if line.startswith("target") and "duration" in line] == []

@@ -162,3 +162,10 @@ def test_a_store_without_a_split_says_so(call, tmp_path: Path) -> None:
     found = call("experiment", tmp_path / "bare.db")
     assert found.code == 2
     assert "the store has no exposures" in found.err
+
+
+def test_a_table_without_counted_users_has_no_nan(call, store: Path) -> None:
+    answer = call("experiment", store, "--window", "30000d")
+    assert answer.code == 0
+    assert "can't be compared yet" in answer.out
+    assert "nan" not in answer.out

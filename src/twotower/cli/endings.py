@@ -310,7 +310,7 @@ def _use(config: Config, run: Path, user: Any) -> tuple[Words, ...]:
 def _rest(metrics: Mapping[str, Any], more: str) -> str:
     """Say where the rest is, and how many notes there are."""
     notes = len(metrics["data"].get("notes", ())) + len(metrics.get("notes", ()))
-    said = notes_said(notes, "--full prints them")
+    said = notes_said(notes, f"--full prints {'it' if notes == 1 else 'them'}")
     return f"{more}. {said}".strip()
 
 

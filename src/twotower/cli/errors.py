@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TextIO, TypeVar
 
 import typer
 
+from twotower.cli.lines import fitted
 from twotower.errors import TwoTowerError, TwoTowerWarning
 
 DONE, OURS, YOURS, INTERRUPTED = 0, 1, 2, 130
@@ -80,7 +81,7 @@ def warnings_as_notes() -> Iterator[None]:
                 return
             printed.add(str(message))
             try:
-                print(f"note: {message}", file=sys.stderr, flush=True)
+                print(fitted(f"note: {message}", sys.stderr), file=sys.stderr, flush=True)
             except BrokenPipeError:
                 forget(sys.stderr)
 
@@ -113,7 +114,7 @@ def _internal(error: Exception) -> typer.Exit:
 
 
 def _stop(line: str, code: int) -> typer.Exit:
-    print(line, file=sys.stderr, flush=True)
+    print(fitted(line, sys.stderr), file=sys.stderr, flush=True)
     return typer.Exit(code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -199,10 +200,12 @@ def _print(found: Experiment) -> None:
     for group in found.groups:
         one = found.differences.get(group.run)
         less = ["", "", ""]
-        if one is not None:
+        if one is not None and math.isfinite(one.value.value):
             less = [f"{one.value:+.4f}", bounds(one.value.as_dict(), "+.4f"), f"{one.p:.3g}"]
         counts = (f"{group.exposed:,}", f"{group.users:,}")
-        table.add_row(group.run, f"{group.share:g}%", *counts, f"{group.mean:.4f}", *less)
+        table.add_row(
+            group.run, f"{group.share:g}%", *counts, f"{group.mean:.4f}" if group.users else "", *less
+        )
     console.print(table)
     for run in found.differences:
         console.print(found.verdict(run), markup=False)

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from twotower.cli.errors import forget
+from twotower.cli.lines import fitted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,7 +44,7 @@ class _Results(Console):
 def log(line: str) -> None:
     """Print a line to stderr. If stderr is closed, the work continues silently."""
     try:
-        print(line, file=sys.stderr, flush=True)
+        print(fitted(line, sys.stderr), file=sys.stderr, flush=True)
     except BrokenPipeError:
         forget(sys.stderr)
 

@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from twotower.cli.errors import DONE, INTERRUPTED, YOURS, guarded
+from twotower.cli.lines import fitted
 from twotower.errors import ConfigError, nearest
 
 # Depending on its version, Typer uses click or its own copy: take the exceptions from the same module.
@@ -46,7 +47,7 @@ class Commands(TyperGroup):
             error.show()
             return YOURS
         except _click.UsageError as error:
-            print(f"error: {_message(error)}", file=sys.stderr)
+            print(fitted(f"error: {_message(error)}", sys.stderr), file=sys.stderr)
             return YOURS
         except SystemExit:  # how typer handles a closed pipe
             raise BrokenPipeError from None

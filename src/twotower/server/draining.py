@@ -43,6 +43,11 @@ class DrainingServer(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
+    def told_early(self, sig: int, frame: FrameType | None) -> None:
+        """Remember a signal that comes while models are being loaded: it then ends instead of answering."""
+        if sig != signal.SIGINT or self._interrupted:
+            self.should_exit = True
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end; at once if it was told before."""
         if sig == signal.SIGINT and not self._interrupted:

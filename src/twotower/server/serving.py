@@ -93,9 +93,9 @@ def serve_on(
     )
     leave = app.state.service.leave
     server = DrainingServer(config, leave, settings.limits.drain_seconds, interrupted=interrupted)
-    # uvicorn raises the signal that ended it again when all is done.
+    # Until it answers, and when all is done: uvicorn raises the signal that ended it again.
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, server.told_early)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_run(app, server, place, started))
 
@@ -118,12 +118,14 @@ def _allow_files(most: int) -> None:
 
 
 async def _run(
-    app: FastAPI, server: uvicorn.Server, place: socket.socket, started: Callable[[], None]
+    app: FastAPI, server: DrainingServer, place: socket.socket, started: Callable[[], None]
 ) -> None:
     try:
         async with app.router.lifespan_context(app):
             gc.collect()
             gc.freeze()  # the model stays: looking through it for garbage would hold everyone up
+            if server.should_exit:
+                return
             started()
             await server.serve(sockets=[place])
     except StoreUnavailable as error:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import polars as pl
 
 from twotower.audit.case import Case, Tally
 from twotower.audit.check import Check
 from twotower.audit.feature_table import FeatureTable
 from twotower.audit.finding import Finding
-from twotower.audit.statistics import Floats, between_share, common_codes, quantile_codes, spearman
+from twotower.audit.statistics import Codes, Floats, between_share, common_codes, quantile_codes, spearman
 
 _LEAST = 30
 """Minimum number of users or items to judge a whole column."""
@@ -20,6 +21,8 @@ _MEAN, _COUNT = 0.95, 0.98
 """Rank correlations with the mean label, and with the number of interactions, that only a leak explains."""
 _EXPLAINED = 0.6
 """Share of the label's variance that no single feature explains without a leak."""
+_OF_ITEM = 0.95
+"""Share of rows with their item's usual duration from which the column is a property of the item."""
 _MEND = "compute it only from training rows and from days before the event, or remove it from [schema.{}]"
 
 
@@ -36,12 +39,12 @@ class Target(Check):
             tally = case.tally(side)
             for name, x in side.ordered().items():
                 finding = self._computed(case, side, name, x, tally)
-                if finding is not None:
+                if finding is not None and name != case.schema.duration:  # which a label in seconds follows
                     known.add(name)
                     yield finding
             if case.schema.label is not None:
                 for finding, name in self._predicting(case, side):
-                    if name not in known:
+                    if name not in known and name != case.schema.duration:
                         yield finding
         yield from self._duration(case)
 
@@ -108,6 +111,9 @@ class Target(Check):
         within = 1.0 - between_share(common_codes(item, 2), length)
         label = abs(spearman(rows.duration, rows.label))
         explained = between_share(quantile_codes(rows.duration[some], 64), _cut(rows.label[some]))
+        one = _of_item(item, length)
+        if one is not None and one >= _OF_ITEM:  # then a label in seconds may follow it
+            return
         if within > 0.5 or label >= _MEAN or explained >= _EXPLAINED:
             yield self.error(
                 f"[schema] duration, column '{schema.duration}'",
@@ -132,6 +138,16 @@ def _aggregates(tally: Tally, label: str | None) -> Iterator[tuple[str, Floats, 
             yield f"the mean label {said}", tally.means(*parts), severe
             total = np.sum([tally.total[part] for part in parts or tally.total], axis=0)
             yield f"the sum of the labels {said}", total, severe
+
+
+def _of_item(item: Codes, length: Floats) -> float | None:
+    """Return the share of rows that have their item's median; None if too few items have several rows."""
+    rows = pl.DataFrame({"item": item, "length": length})
+    rows = rows.with_columns(usual=pl.col("length").median().over("item"), n=pl.len().over("item"))
+    rows = rows.filter(pl.col("n") > 1)
+    if rows["item"].n_unique() < _LEAST:
+        return None
+    return float((rows["length"] - rows["usual"]).abs().le(0.02).mean())  # type: ignore[arg-type]
 
 
 def _cut(y: Floats) -> Floats:
