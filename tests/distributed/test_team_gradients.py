@@ -5,6 +5,7 @@ Nothing is dropped here: random numbers of threads are one sequence. `test_ray_g
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from twotower.distributed.trainers import BLOCK_TRAINERS
 from twotower.errors import TwoTowerWarning
 from twotower.objectives import Objective, PairLoss
 from twotower.objectives.squared import Squared
-from twotower.towers import tower
+from twotower.towers import layers, table_files, tower
+from twotower.towers.table_files import unfilled
 from twotower.training import CallbackList, Interrupted
 from twotower.training.registry import TRAINERS
 from twotower.workflows import load_parts
@@ -104,6 +106,7 @@ def test_the_model_is_that_of_one_process(
 ) -> None:
     if settings.get("ensemble_size") == 2 or settings["kind"] == "sequence":  # tables of features are divided
         monkeypatch.setattr(tower, "LARGE_TABLE", 0)
+        monkeypatch.setattr(table_files, "LEAST", 0)
     alone = tt.TwoTower(**settings).fit(train, progress=False)
     same(tt.TwoTower(**settings).fit(train, engine=on_threads(monkeypatch, workers), progress=False), alone)
 
@@ -170,9 +173,13 @@ def test_snapshots_of_tables_are_kept_without_a_copy(
     train: TrainPart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, trainers = on_threads(monkeypatch, 2), []
-    made = engine.trainer
+    made, spaces = engine.trainer, []
+    monkeypatch.setattr(
+        *(layers, "unfilled", lambda *of: spaces.append(table_files._SPACE.get()) or unfilled(*of))
+    )
     engine.trainer = lambda *task: trainers.append(made(*task)) or trainers[-1]  # type: ignore
     tt.TwoTower(**MLP, objective="squared").fit(train, engine=engine, progress=False)
+    assert spaces[0] == Path(tempfile.gettempdir())  # where the first tables are
     trainer: Any = trainers[0]
     weights = trainer.task.model.state_dict()
     kept = trainer.snapshot()

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from twotower.core.scratch import Scratch
 from twotower.distributed.team import Team
 from twotower.errors import TrainingError
+from twotower.towers.table_files import no_room
 
 PART = 1 << 25
 """Bytes of rows that are sent at once."""
@@ -78,10 +79,7 @@ def fetched(
                     column.append(values.reshape(-1))
                 found[name] = torch.from_numpy(scratch.take(name)).view(int(bounds[-1]), *shape)
     except OSError as error:
-        raise TrainingError(
-            f"tables of the model must fit on the disk of {folder}: {error}. Free disk space, or set TMPDIR "
-            "to a folder on a larger disk, then continue with --resume"
-        ) from None
+        raise TrainingError(no_room(folder, error)) from None
     return found
 
 

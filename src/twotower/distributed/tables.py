@@ -75,7 +75,7 @@ class Tables:
 
     def made(self, name: str, width: int) -> DividedTable:
         """Return a table, by its name in ``bounds``, with the rows of this worker."""
-        bounds = torch.from_numpy(self.bounds[name])
+        bounds = torch.tensor(self.bounds[name])
         rows = int(bounds.diff()[self.group.rank])
         table = DividedTable(self, len(self._tables), rows, width)
         self._tables.append((table, bounds))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -31,7 +32,9 @@ from twotower.targets.target import Target, history_grades, label_targets
 from twotower.towers import History, SideArrays, TwoTowerModel
 from twotower.towers.encoded_table import EncodedTable
 from twotower.towers.registry import TOWERS
+from twotower.towers.table_files import on_disk
 from twotower.training import Trainer, TrainingTask
+from twotower.training.descent import Descent
 from twotower.training.engine import Engine
 from twotower.training.queries import TrainQueries, in_order
 from twotower.training.registry import TRAINERS
@@ -116,7 +119,11 @@ def prepare(
     pairs = _pairs(learned, encoder, values, asked, n_rows)
     items = replace(items, statistics=None)  # in training they are those of each query's day
     shapes = encoder.user_shape, encoder.item_shape
-    towers = TwoTowerModel(*shapes, n_users, n_items, model, settings.seed, target.base)
+    method = TRAINERS.get(trainer_of(model, objective, settings.training))
+    stored = pairs.space if isinstance(pairs, StoredPairs) else None
+    elsewhere = engine is not None and issubclass(method, Descent)  # here the tables are only kept
+    with on_disk(stored) if elsewhere else nullcontext():
+        towers = TwoTowerModel(*shapes, n_users, n_items, model, settings.seed, target.base)
     if earlier is not None:
         earlier.load_into(towers, encoder)
     loss = OBJECTIVES.get(objective.name).of(objective, len(pairs), n_rows * n_items)
@@ -125,7 +132,6 @@ def prepare(
     penalty = strength_of(objective, pairs, n_items)
     given = (pairs, loss, objective, penalty, settings.seed, queries, statistics)
     task = TrainingTask(towers.to(device), users, items, *given, started=earlier is not None)
-    method = TRAINERS.get(trainer_of(model, objective, settings.training))
     trainer = method(task, parts.training) if engine is None else engine.trainer(method, task, parts.training)
     return TrainingSetup(encoder, tables, target, task, trainer)
 

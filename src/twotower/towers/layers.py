@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from twotower.towers.draws import drawn_for, seed_of
+from twotower.towers.table_files import unfilled
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -24,8 +25,11 @@ def drawn(*shape: int, scale: float, generator: torch.Generator) -> torch.Tensor
 
     To compute there, torch imports its compiler, which takes a second.
     """
-    empty = torch.empty(shape)
-    return empty if empty.is_meta else torch.randn(shape, generator=generator) * scale
+    return _filled(torch.empty(shape), scale, generator)
+
+
+def _filled(empty: torch.Tensor, scale: float, generator: torch.Generator) -> torch.Tensor:
+    return empty if empty.is_meta else torch.randn(empty.shape, generator=generator, out=empty).mul_(scale)
 
 
 def row_table(n: int, width: int, scale: float, generator: torch.Generator) -> nn.Embedding:
@@ -35,7 +39,7 @@ def row_table(n: int, width: int, scale: float, generator: torch.Generator) -> n
     `twotower.training.RowAdam` updates such tables. Read them by calling them: on a cluster, a worker has
     some of the rows, and gets others when they are read.
     """
-    weight = drawn(n, width, scale=scale, generator=generator)
+    weight = _filled(unfilled(n, width), scale, generator)
     return nn.Embedding(n, width, sparse=True, _weight=weight)
 
 
