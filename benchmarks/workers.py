@@ -17,6 +17,7 @@ workers are replaced one after another (SIGUSR2) while requests are sent; each t
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import re
@@ -32,7 +33,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from serving import Started, load, made_run
+from serving import Started, made_run
 
 
 def started(run: Path, store: Path, workers: int) -> Started:
@@ -43,12 +44,19 @@ def started(run: Path, store: Path, workers: int) -> Started:
     return server
 
 
+CONNECTIONS = 200
+"""Connections that are open, as under load; the system divides them among the workers, not requests."""
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process started."""
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def family(server: Started) -> list[int]:
     """Return the processes of a server that answer requests."""
     pid = server.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    workers = [int(one) for one in children if "spawn_main" in Path(f"/proc/{one}/cmdline").read_text()]
-    return workers or [pid]
+    return [one for one in children(pid) if "spawn_main" in Path(f"/proc/{one}/cmdline").read_text()] or [pid]
 
 
 def cpu(pid: int) -> float:
@@ -59,10 +67,8 @@ def cpu(pid: int) -> float:
 
 def memory(server: Started) -> float:
     """Return the proportional set size of all processes of a server, MiB."""
-    pid = server.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    total = 0
-    for one in {pid, *map(int, children)}:
+    pid, total = server.process.pid, 0
+    for one in (pid, *children(pid)):
         found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{one}/smaps_rollup").read_text(), re.MULTILINE)
         total += int(found[1]) if found else 0
     return total / 1024
@@ -70,11 +76,30 @@ def memory(server: Started) -> float:
 
 def measure(server: Started, users: list[int], requests: int, rate: float) -> dict[str, Any]:
     """Return CPU seconds of each process for so many requests."""
-    load(server.address, users, rate, 200 / rate)  # caches, lazily made parts
+    host, port = server.address.removeprefix("http://").split(":")
+    open_ = [http.client.HTTPConnection(host, int(port), timeout=60) for _ in range(CONNECTIONS)]
+    rng = np.random.default_rng(0)
+
+    def ask(number: int) -> int:
+        connection = open_[number % CONNECTIONS]
+        body = json.dumps({"users": [int(rng.choice(users))], "k": 10})
+        for _ in range(2):
+            try:
+                connection.request("POST", "/v1/recommend", body, {"content-type": "application/json"})
+                answer = connection.getresponse()
+                answer.read()
+                return int(answer.status != 200)
+            except (ConnectionError, http.client.HTTPException):  # it was idle for too long
+                connection.close()
+        return 1
+
+    failed = sum(map(ask, range(2 * CONNECTIONS)))  # caches, lazily made parts
     before = {pid: cpu(pid) for pid in family(server)}
-    found = load(server.address, users, rate, requests / rate)
+    for number in range(requests):
+        failed += ask(number)
+        time.sleep(1 / rate)
     spent = [cpu(pid) - of for pid, of in before.items()]
-    return {"cpu": spent, "failed": found["failed"], "rate": found["rate"]}
+    return {"cpu": spent, "failed": failed}
 
 
 def rolling(server: Started, users: list[int], rate: float) -> dict[str, Any]:
@@ -83,8 +108,6 @@ def rolling(server: Started, users: list[int], rate: float) -> dict[str, Any]:
     totals = {"sent": 0, "failed": 0}
 
     def send() -> None:
-        import http.client  # noqa: PLC0415
-
         host, port = server.address.removeprefix("http://").split(":")
         rng = np.random.default_rng(threading.get_ident() % 2**31)
         connection = http.client.HTTPConnection(host, int(port), timeout=60)
