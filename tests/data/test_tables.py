@@ -362,3 +362,15 @@ def test_numbers_in_quotes_are_found_wherever_a_file_is_cut_into_blocks(
         "t": ["3\n", 'x "6" ,7\n,8', None],
     }
     assert read_table(path).get_column("i").to_list() == [2, 5, 6]
+
+
+def test_each_table_has_its_encoding(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user_id,item_id\nJörg,1\n", encoding="utf-8")
+    (tmp_path / "items.csv").write_text("item_id,title\n1,Möbel\n", encoding="latin-1")
+    schema = {"user": "user_id", "item": "item_id", "items": {"title": "text"}}
+    paths = (tmp_path / "log.csv", None, tmp_path / "items.csv")
+    data = read_dataset(*paths, schema=schema, encoding={"items": "latin-1"})
+    assert data.interactions["user_id"].to_list() == ["Jörg"]
+    assert data.items["title"].to_list() == ["Möbel"]
+    with pytest.raises(ConfigError, match="got 'films'"):
+        read_dataset(*paths, schema=schema, encoding={"films": "latin-1"})

@@ -342,6 +342,12 @@ CASES = [
         Error("'data.encoding'", "must be an encoding such as utf-8, latin-1"),
     ),
     Case(
+        "an encoding of a table that there is not",
+        {"c.toml": f'[data]\nencoding = {{ films = "latin-1" }}\n{LOG}'},
+        parts,
+        Error("'data.encoding'", "must be for interactions, users or items, got 'films'"),
+    ),
+    Case(
         "Parquet that is not UTF-8",
         {"a.parquet": not_utf8},
         table("a.parquet"),

@@ -655,6 +655,17 @@ CASES = [
         "cp1252",
     ),
     Case(
+        "init: one table of two in Latin-1",
+        {
+            "a.csv": events(rating=STARS, stadt=["Köln", "Zürich"] * 100).encode(),
+            "items.csv": table(
+                {"item_id": sorted(set(ITEM)), "titel": [f"Möbel {item}" for item in sorted(set(ITEM))]}
+            ).encode("latin-1"),
+        },
+        guess("a.csv", "items.csv", want="data.encoding"),
+        {"items": "cp1252"},
+    ),
+    Case(
         "init: rows without a user are dropped, whose ids are floats then",
         {
             "a.csv": table(

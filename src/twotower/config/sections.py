@@ -40,11 +40,15 @@ def _columns_by_table(value: Any) -> Any:
     return {table: tuple(names) if isinstance(names, list) else names for table, names in tables.items()}
 
 
-def _encoding(value: str) -> str:
-    try:
-        "".encode(value)
-    except (LookupError, ValueError):
-        raise ValueError("must be an encoding such as utf-8, latin-1 or utf-16") from None
+def _encoding(value: str | dict[str, str]) -> str | dict[str, str]:
+    by_table = value if isinstance(value, dict) else {"interactions": value}
+    for table, name in by_table.items():
+        if table not in ("interactions", "users", "items"):
+            raise ValueError(f"must be for interactions, users or items, got {table!r}")
+        try:
+            "".encode(name)
+        except (LookupError, ValueError):
+            raise ValueError("must be an encoding such as utf-8, latin-1 or utf-16") from None
     return value
 
 
@@ -86,8 +90,9 @@ class DataConfig(Section):
     ] = Field(default_factory=dict)
     """Names of all columns of text files without a header: a list for the interactions, or one list per
     table: ``columns = { interactions = ["user", "item", "rating"], items = ["item", "title"] }``."""
-    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
-    """Encoding of text files, such as ``latin-1``. UTF-16 is detected by its byte order mark."""
+    encoding: Annotated[str | dict[str, str], AfterValidator(_encoding)] = "utf-8"
+    """Encoding of text files, such as ``latin-1``; or of those that are not UTF-8, by table:
+    ``encoding = { users = "latin-1" }``. UTF-16 is detected by its byte order mark."""
     repeats: Literal["max", "last", "first", "mean", "sum", "refuse"] = "max"
     """How to merge rows of the same user, item and time (without timestamps: user and item) that differ:
     ``max`` keeps the row with the largest label, so no positive is lost; ``last`` and ``first`` keep that

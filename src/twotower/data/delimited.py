@@ -252,7 +252,7 @@ class DelimitedText:
         return DataError(
             f"tables are read as UTF-8: {self.path}, line {line + self.text.above:,}{where} has the invalid "
             f"byte 0x{data[error.start]:02x} at {error.start + 1}. Set [data] encoding (for example "
-            "latin-1), or save the file as UTF-8."
+            "latin-1, or for one table { users = 'latin-1' }), or save the file as UTF-8."
         )
 
 

@@ -81,7 +81,7 @@ def read_dataset(
     *,
     schema: Schema | Mapping[str, Any],
     columns: Mapping[str, Sequence[str]] | None = None,
-    encoding: str = UTF8,
+    encoding: str | Mapping[str, str] = UTF8,
     keep: Sequence[str] = (),
     repeats: str | None = None,
 ) -> Dataset:
@@ -95,7 +95,7 @@ def read_dataset(
         schema: a `Schema`, or the values of one.
         columns: for text files without a header, the names of all columns by table (``interactions``,
             ``users``, ``items``).
-        encoding: of text files.
+        encoding: of text files; or by table, of those that are not UTF-8.
         keep: further columns of the interactions to keep, such as one that names the set of a row.
         repeats: how to merge rows of one user, item and time that contradict each other (see `split`);
             duplicates are dropped too. None to leave both to the split.
@@ -151,22 +151,27 @@ class TableRead:
     options: dict[str, Any]
 
 
+_TABLES = ("interactions", "users", "items")
+
+
 def reads_of(
     interactions: str | Path,
     users: str | Path | None,
     items: str | Path | None,
     schema: Schema,
     columns: Mapping[str, Sequence[str]],
-    encoding: str = UTF8,
+    encoding: str | Mapping[str, str] = UTF8,
     keep: Sequence[str] = (),
 ) -> dict[str, TableRead | None]:
     """Return how each table is read, by its name; None for a table that is not given.
 
     Args: as in `read_dataset`.
     """
-    unknown = next((name for name in columns if name not in ("interactions", "users", "items")), None)
-    if unknown is not None:
-        raise ConfigError(f"the keys of columns must be interactions, users or items, got {unknown!r}")
+    encodings = dict.fromkeys(_TABLES, encoding) if isinstance(encoding, str) else encoding
+    for given, keys in (("columns", columns), ("encoding", encodings)):
+        unknown = next((name for name in keys if name not in _TABLES), None)
+        if unknown is not None:
+            raise ConfigError(f"the keys of {given} must be interactions, users or items, got {unknown!r}")
     ids = {
         schema.user: schema.user_type,
         schema.item: schema.item_type,
@@ -179,14 +184,14 @@ def reads_of(
     ) -> TableRead | None:
         if path is None:
             return None
-        names = columns.get(table)
-        present = column_names(path, names=names, encoding=encoding) if optional else []
+        names, its = columns.get(table), encodings.get(table, UTF8)
+        present = column_names(path, names=names, encoding=its) if optional else []
         some = [name for name in optional if name in present and name not in wanted]
         own = [name for name in ids if name in wanted]
         options = {
             "dtypes": {name: pl.String for name in own if ids[name] != "auto"},
             "names": names,
-            "encoding": encoding,
+            "encoding": its,
             "ids": own,
         }
         return TableRead(path, [*wanted, *some], options)

@@ -70,8 +70,8 @@ def draft_config(
     layout = known_layout(local) if len(local) == len(given) else None
     if layout is not None:
         return _of_layout(layout, folder, told, ask)
-    tables, encoding = read_tables(given)
-    return _of_tables(sort_tables(tables, told, ask), tables, encoding, folder, told, ask)
+    tables = read_tables(given)
+    return _of_tables(sort_tables(tables, told, ask), tables, folder, told, ask)
 
 
 def _predicts(label: str | None, told: Told, ask: Ask | None) -> bool:
@@ -135,9 +135,7 @@ def _of_layout(layout: Layout, folder: Path, told: Told, ask: Ask | None) -> Dra
     return Draft(lines.text(), tuple(remarks if predicts else [*remarks, _how_to_predict(label)]))
 
 
-def _of_tables(
-    tables: Tables, given: Sequence[Table], encoding: str, folder: Path, told: Told, ask: Ask | None
-) -> Draft:
+def _of_tables(tables: Tables, given: Sequence[Table], folder: Path, told: Told, ask: Ask | None) -> Draft:
     events, roles = tables.interactions, find_roles(tables, told, ask)
     label = roles.label
     predicts = _predicts(label.column if label else None, told, ask)
@@ -179,7 +177,7 @@ def _of_tables(
     )
     lines = Lines("Guessed by `twotower init`: check it, and correct what is wrong.")
     lines.value("seed", 42)
-    write_data(lines, tables, schema, roles, encoding, folder)
+    write_data(lines, tables, schema, roles, folder)
     write_schema(lines, tables, schema, roles)
     for name, found in guesses.items():
         write_kinds(lines, name, found, within=bool(roles.within[name]))

@@ -25,9 +25,7 @@ _TAIL_OWNS = 0.4
 """Share of the variance in 1% of the labels from which they are capped."""
 
 
-def write_data(
-    lines: Lines, tables: Tables, schema: Schema, roles: Roles, encoding: str, folder: Path
-) -> None:
+def write_data(lines: Lines, tables: Tables, schema: Schema, roles: Roles, folder: Path) -> None:
     """Write ``[data]``: the files, and how repeated rows are treated."""
     events, label = tables.interactions, roles.label
     lines.section("data")
@@ -42,10 +40,21 @@ def write_data(
             list(events.columns),
             "no header: names are guessed from position and values, correct them",
         )
-    if encoding != UTF8:
+    encoding = _encoding(tables)
+    if encoding:
         lines.value("encoding", encoding, "the text is not UTF-8")
     if label is not None and label.nature is Nature.COUNT and _contradict(events.frame, schema):
         lines.value("repeats", "sum", "labels of rows with the same user, item and time are summed")
+
+
+def _encoding(tables: Tables) -> str | dict[str, str]:
+    """Return the encoding of all tables; or of those that are not UTF-8, by table."""
+    first = next((part for part in tables.parts.values() if part.encoding != UTF8), tables.interactions)
+    read = {"interactions": first, "users": tables.users, "items": tables.items}
+    found = {name: table.encoding for name, table in read.items() if table is not None}
+    if len(set(found.values())) == 1 and first.encoding != UTF8:
+        return first.encoding
+    return {name: encoding for name, encoding in found.items() if encoding != UTF8}
 
 
 def write_split(lines: Lines, tables: Tables, roles: Roles, folder: Path, *, predicts: bool) -> None:

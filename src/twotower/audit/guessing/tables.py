@@ -25,6 +25,7 @@ from twotower.audit.guessing.names import (
 )
 from twotower.core.where import Where
 from twotower.data.checks import require_columns
+from twotower.data.raw_text import UTF8
 from twotower.data.remote import Location
 from twotower.data.time_text import looks_like_times
 from twotower.errors import ConfigError
@@ -69,6 +70,7 @@ class Table:
         named: whether its file was named explicitly, not found in a folder.
         columns: guessed names of its columns, if its file has no header.
         rows: the data row (from 0) of each row of the frame, if some were left out.
+        encoding: of its text.
     """
 
     path: Location
@@ -77,6 +79,7 @@ class Table:
     named: bool = True
     columns: tuple[str, ...] = ()
     rows: pl.Series | None = None
+    encoding: str = UTF8
 
     @property
     def name(self) -> str:
