@@ -61,6 +61,11 @@ def data(**schema: Any) -> Dataset:
     return Dataset.of(events(), users, items, schema=given | schema)
 
 
+SOURCES = ("recent", "neighbours", "next")
+WITH_SOURCES = RANKER | {"sources": SOURCES, "source_candidates": 6}
+"""Further sources give up to 18 of the 40 candidates."""
+
+
 class TwoStages(NamedTuple):
     """The sets and a model of both stages."""
 
@@ -77,3 +82,10 @@ def two_stages() -> TwoStages:
     train, validation = carve_validation(rest, "temporal", 0.15)
     model = tt.TwoTower(**SETTINGS).fit(train, validation, ranker=RANKER, progress=False)
     return TwoStages(train, validation, test, model)
+
+
+@cache
+def with_sources() -> Recommender:
+    """Return a model as `two_stages` has it, whose second stage has further sources of candidates."""
+    train, validation, _, _ = two_stages()
+    return tt.TwoTower(**SETTINGS).fit(train, validation, ranker=WITH_SOURCES, progress=False)

@@ -15,6 +15,7 @@ from two_stage_data import two_stages
 from twotower.config.diversity import DiversityConfig
 from twotower.errors import ConfigError, TwoTowerWarning
 from twotower.ranking.list_rules import Facts, GivenUp, ListRules
+from twotower.ranking.pool import Pool
 from twotower.recommender.second_stage import nothing_asked
 from twotower.retrieval import Candidates
 
@@ -65,7 +66,8 @@ def applied(rules: DiversityConfig, of: Facts, found: Candidates, k: int) -> tup
     def known(rows: Any) -> Facts:
         return Facts([of.values[row] for row in rows], of.new[rows], of.directions[rows])
 
-    top = ListRules(rules, known, k, given_up).apply(nothing_asked(np.zeros((len(found.items), 1))), found)
+    asked = nothing_asked(np.zeros((len(found.items), 1)))
+    top = ListRules(rules, known, k, given_up).apply(asked, found, Pool(len(found.items)))
     return top, given_up[0]
 
 

@@ -13,7 +13,7 @@ from twotower.core.lists import Lists
 from twotower.ranking.asked import Asked
 from twotower.ranking.groups.counts import WINDOWS, Counts
 from twotower.ranking.groups.likeness import Likeness
-from twotower.ranking.known import Batch, Known
+from twotower.ranking.known import Batch, Known, Queried
 from twotower.ranking.neighbours import DECAY, GAP, SHRINK, Neighbours
 from twotower.ranking.past import Past
 from twotower.retrieval import Candidates
@@ -57,7 +57,7 @@ def batch(of: Known, at: list[float] | None = None, brought: Any = None, times: 
         None if at is None else np.array(at),
     )
     items = np.tile(np.arange(N_ITEMS, dtype=np.int32), (n, 1))
-    return Batch.of(of, asked, Candidates(items, -items.astype(np.float32)))
+    return Batch.of(Queried(of, asked), Candidates(items, -items.astype(np.float32)))
 
 
 def made(group: Any, of: Batch) -> dict[str, Any]:

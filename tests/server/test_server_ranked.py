@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from small_server import ADMIN, HERE
 from starlette.testclient import TestClient
 
 import twotower as tt
-from two_stage_data import two_stages
+from two_stage_data import two_stages, with_sources
 from twotower.config.diversity import DiversityConfig
 from twotower.recommender import Recommender
 from twotower.server import Settings, create_app
@@ -24,14 +25,18 @@ def ranked() -> Recommender:
     return replace(two_stages().model, diversity=rules)
 
 
-@pytest.fixture
-def client(ranked: Recommender, tmp_path: Path) -> TestClient:
-    ranked.save(tmp_path / "bundle")
+def served(model: Recommender, folder: Path) -> TestClient:
+    model.save(folder / "bundle")
     settings = Settings(
-        **{"bundle": tmp_path / "bundle", "store": str(tmp_path / "events.db"), "admin_token": ADMIN},
+        **{"bundle": folder / "bundle", "store": str(folder / "events.db"), "admin_token": ADMIN},
         **HERE | {"open": True},
     )
-    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+    return TestClient(create_app(settings), raise_server_exceptions=False)
+
+
+@pytest.fixture
+def client(ranked: Recommender, tmp_path: Path) -> Iterator[TestClient]:
+    with served(ranked, tmp_path) as client:
         yield client
 
 
@@ -61,8 +66,8 @@ def test_the_same_lists_everywhere(client: TestClient, ranked: Recommender, tmp_
         tt.Query(features={"age": 25.0}, history=[100, 104]),
         tt.Query(user=3, history=[110], times=[1_700_000_000.0]),
     ]
-    served = lists(client.post("/v1/recommend", json={"users": queries, "k": k}).json())
-    assert served == of_frame(ranked.recommend(asked, k))
+    answered = lists(client.post("/v1/recommend", json={"users": queries, "k": k}).json())
+    assert answered == of_frame(ranked.recommend(asked, k))
 
 
 def test_rules_of_a_request_and_what_is_given_up(client: TestClient, ranked: Recommender) -> None:
@@ -96,3 +101,29 @@ def test_items_added_since_training_are_ranked_too(client: TestClient, ranked: R
     again = client.post("/v1/recommend", json={"users": [2], "k": 60}).json()
     assert 900 not in [item["item_id"] for item in again["results"][0]["items"]]
     assert lists(again)[0] != before[0]
+
+
+def test_further_sources_find_the_same_in_a_server_and_nothing_that_is_hidden(tmp_path: Path) -> None:
+    model, users = with_sources(), with_sources().user_ids.head(20).to_list()
+    head, body = (
+        {"authorization": f"Bearer {ADMIN}"},
+        {"columns": {"genre": "g2", "author": "a9", "day": 60.0}},
+    )
+    (recent,) = model.recommend(users, 1)["item_id"].value_counts(sort=True)["item_id"].head(1)
+    with served(model, tmp_path) as client:
+
+        def asked(**more: object) -> list[list[tuple[int, float]]]:
+            return lists(client.post("/v1/recommend", json={"users": users, "k": 10, **more}).json())
+
+        assert asked() == of_frame(model.recommend(users, 10))
+        filters = {"author": ["a1", "a2"]}
+        assert asked(filters=filters) == of_frame(model.recommend(users, 10, filters=filters))
+        assert client.put("/v1/items/900", json=body, headers=head).status_code < 300  # rows of its own
+        late = asked(deny=[900])
+        assert late == of_frame(model.recommend(users, 10))
+        assert client.delete(f"/v1/items/{recent}", headers=head).status_code < 300
+        assert recent not in {item for own in asked() for item, _ in own}
+        assert asked(deny=[900]) == of_frame(model.recommend(users, 10, deny=[recent]))
+        back = client.put(f"/v1/items/{recent}", json=body, headers=head)  # at a new place
+        assert back.status_code < 300
+        assert recent in {item for own in asked(deny=[900]) for item, _ in own}

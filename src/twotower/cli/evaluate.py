@@ -71,6 +71,8 @@ def evaluate(
 ) -> None:
     """Measure the model of a run on its test set: predicted labels and rankings, with intervals.
 
+    A run with [ranker] is measured in both stages, with the recall of the candidates of each source.
+
     With --logged, estimate from a log how it would do online (off-policy evaluation).
     """
     if logged is not None:

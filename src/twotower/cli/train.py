@@ -99,6 +99,8 @@ def train(
 ) -> None:
     """Train a model, evaluate it on the test set, and save both in RUN.
 
+    --set 'ranker.sources=["popular","recent"]' adds a second stage with further sources of candidates.
+
     With --from RUN --events STORE, continue from a run on the events since. A second stage ([ranker]) keeps
     its trees then, and reads candidates and features of the continued model.
     """

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from twotower.config.named import PartName
 from twotower.config.sections import Count, Positive, Section, Share
 
 
@@ -34,6 +35,13 @@ class RankerConfig(Section):
     """Share of the training set that a fold has as examples."""
     folds: Annotated[int, Field(ge=1, le=10)] = 2
     """Number of folds. For each the towers are trained once more, with the settings that were chosen."""
+    sources: tuple[Annotated[str, PartName("twotower.ranking.sources.registry:SOURCES")], ...] = ()
+    """Further sources of candidates, besides the towers. ``popular``: what is taken most. ``recent``: in the
+    last 30 days. ``neighbours``: what the users of a query's items have besides. ``next``: what came next
+    after them. ``similar``: items whose vectors are like those of the last items. Score and rank by each are
+    features."""
+    source_candidates: Count = 50
+    """How many candidates each source gives, of the ``candidates`` in all; the towers fill up the rest."""
     trees: Count = 400
     """Maximum number of trees; early stopping on the validation set usually ends sooner."""
     leaves: Annotated[int, Field(ge=2, le=1024)] = 15
@@ -51,5 +59,16 @@ class RankerConfig(Section):
             raise ValueError(
                 f"folds * held_out must be at most 0.8, got {self.folds} * {self.held_out:g}; the towers "
                 "need rows to learn from"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_candidates_to_the_towers(self) -> Self:
+        if repeated := sorted({name for name in self.sources if self.sources.count(name) > 1}):
+            raise ValueError(f"sources must name each source once, got {', '.join(repeated)} again")
+        if self.sources and len(self.sources) * self.source_candidates >= self.candidates:
+            raise ValueError(
+                f"all sources together must give fewer than {self.candidates} candidates, got "
+                f"{len(self.sources)} * {self.source_candidates}; lower source_candidates or raise candidates"
             )
         return self

@@ -24,8 +24,11 @@ from twotower.evaluation.ranker import RankRequest
 from twotower.ranking.examples import examples_of
 from twotower.ranking.folds import check_unseen, folds, order_of
 from twotower.ranking.groups.registry import features_of
-from twotower.ranking.known import Batch
+from twotower.ranking.joining import batch_of
+from twotower.ranking.known import Batch, Queried
+from twotower.ranking.pool import Pool
 from twotower.ranking.second_stage import SecondStage
+from twotower.ranking.sources.registry import SOURCES
 from twotower.ranking.trees import Examples, Trees
 from twotower.recommender import Recommender
 from twotower.recommender.list_stages import candidates_of
@@ -84,6 +87,11 @@ def _checked(
             "ranker.grades 'labels' needs labels, and the schema has none; set schema.label, or use "
             "'positives'"
         )
+    if train.schema.timestamp is None and (timed := [one for one in settings.sources if SOURCES[one].timed]):
+        raise ConfigError(
+            f"ranker.sources {', '.join(map(repr, timed))} need the time of each interaction; set "
+            "schema.timestamp to its column, or leave them out"
+        )
     check_in_memory(train)
     Trees.check_installed()
     order_of(settings, train)
@@ -114,7 +122,7 @@ def carried_over(stage: SecondStage, model: Recommender, train: TrainPart) -> Se
     Raises:
         ConfigError: the trees read other features than the model has.
     """
-    known = known_of(model, train)
+    known = known_of(model, train, stage.settings.sources)
     if features_of(known) != stage.features:
         raise ConfigError(
             "the second stage reads other features than the continued model has, so its trees can't be kept; "
@@ -176,7 +184,7 @@ class SecondStageFit:
         everything = (
             train.joined(validation) if self.fit.settings.training.refit or self.fit.carved else train
         )
-        known = known_of(model, everything)
+        known = known_of(model, everything, self.settings.sources)
         trees = Trees.fit(examples, judging, features_of(known), self.settings, seed, numba.get_num_threads())
         sizes = len(examples.sizes), len(judging.sizes)
         self.fit.callbacks.on_choice(
@@ -196,10 +204,12 @@ class SecondStageFit:
         """Return candidates that a model finds for the queries of rows that it has not seen."""
         among = "test_pairs" if self.settings.among == "observed" else "all"
         task = held_out_task(held, known, rule, candidates=among, exclude_seen=self.fit.exclude_seen)
-        what = known_of(model, known)
+        what = known_of(model, known, self.settings.sources)
 
         def found(request: RankRequest) -> tuple[Batch, Candidates]:
             asked, rows, best = candidates_of(model, request, self.settings.candidates)
-            return Batch.of(what, asked_of(what, asked.asked, asked.vectors), best, rows), best
+            queries = Queried(what, asked_of(what, asked.asked, asked.vectors))
+            best, batch = batch_of(self.settings, queries, best, Pool(len(model.items), rows, request.barred))
+            return batch, best
 
         return examples_of(task, held, rule, self.settings.grades, found)

@@ -22,7 +22,7 @@ from twotower.evaluation.rating import (
     SliceResult,
 )
 from twotower.evaluation.showing import Shown, metrics_dict
-from twotower.evaluation.stages import StagesEvaluation
+from twotower.evaluation.stages import FirstStage, StagesEvaluation
 from twotower.metrics import Interval, Metric
 from twotower.targets.positive import PositiveRule
 
@@ -195,7 +195,7 @@ def evaluate_model(
     least_grade: float = 0.2,
     resamples: int = 1000,
     seed: int = 0,
-    towers: tuple[Ranker, int] | None = None,
+    towers: FirstStage | None = None,
 ) -> Evaluation:
     """Measure a model's predictions and, if it is a `Ranker`, its ranking on held-out interactions.
 
@@ -217,7 +217,7 @@ def evaluate_model(
         least_grade: grade of the lowest label, for popularity by grades.
         resamples: bootstrap resamples of the users.
         seed: of the resampling.
-        towers: of a model with two stages, the first one alone, and how many candidates the second ranks.
+        towers: of a model with two stages, where the second one gets its candidates.
 
     Raises:
         ConfigError: a setting is out of range, or there is nothing to measure.
@@ -255,7 +255,7 @@ def evaluate_model(
     )
     stages = None
     if towers is not None:
-        of = (task, values, model, *towers)
+        of = (task, values, model, towers)
         stages = StagesEvaluation.measure(*of, resamples=resamples, seed=seed)
     notes = (*_notes(ranked, ks), *measured.notes(values.users, task.ks))
     return Evaluation(len(test), rated, ranked, notes, beside, stages)

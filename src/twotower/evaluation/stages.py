@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,34 @@ _FOUND = ("candidates", "found")
 TOWERS, BOTH = "towers", "both stages"
 
 
+class FurtherSources(NamedTuple):
+    """Where candidates come from besides the towers.
+
+    Attributes:
+        each: the candidates of each source by its name, as lists.
+        k: how many each gives.
+        together: all candidates, those of the towers among them, as lists.
+    """
+
+    each: Mapping[str, Ranker]
+    k: int
+    together: Ranker
+
+
+class FirstStage(NamedTuple):
+    """Where a second stage gets its candidates.
+
+    Attributes:
+        towers: alone.
+        candidates: how many items the second stage ranks.
+        sources: where they come from besides the towers; None for nowhere.
+    """
+
+    towers: Ranker
+    candidates: int
+    sources: FurtherSources | None = None
+
+
 @dataclass(frozen=True, repr=False)
 class StagesEvaluation(ShortRepr):
     """What each of two stages does for the same users. Made by `StagesEvaluation.measure`.
@@ -33,6 +61,8 @@ class StagesEvaluation(ShortRepr):
         ranker: NDCG and recall of the second stage among its candidates, with relevant items that were not
             found left out: what it loses itself. Users without a relevant candidate are not counted.
         difference: both stages minus the towers alone, with the interval of that difference.
+        sources: with further sources of candidates: the recall of as many by the towers alone (``"towers"``),
+            and of those of each source.
     """
 
     candidates: int
@@ -40,6 +70,7 @@ class StagesEvaluation(ShortRepr):
     towers: Mapping[str, Interval]
     ranker: Mapping[str, Interval]
     difference: Mapping[str, Interval]
+    sources: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
 
     @classmethod
     def measure(
@@ -47,8 +78,7 @@ class StagesEvaluation(ShortRepr):
         task: RankingTask,
         both: RankingValues,
         model: Ranker,
-        towers: Ranker,
-        candidates: int,
+        first: FirstStage,
         *,
         resamples: int,
         seed: int,
@@ -59,18 +89,17 @@ class StagesEvaluation(ShortRepr):
             task: the users and their relevant items.
             both: the values of both stages.
             model: both stages.
-            towers: the first stage alone.
-            candidates: how many items the second stage ranks.
+            first: where the second stage gets its candidates.
             resamples: bootstrap resamples of the users.
             seed: of the resampling.
         """
-        head = MetricSet.headline()
+        head, (towers, candidates, sources) = MetricSet.headline(), first
         longer = replace(task, ks=tuple(sorted({*task.ks, candidates})))
-        first = longer.values(towers, metrics=head)
+        of_towers = longer.values(towers, metrics=head)
         recall = f"recall@{candidates}"
-        alone = {name: of for name, of in first.users.items() if int(name.rpartition("@")[2]) in task.ks}
-        last = {name: of for name, of in first.users.items() if name == recall}
-        where = _found(task, towers, candidates)
+        alone = {name: of for name, of in of_towers.users.items() if int(name.rpartition("@")[2]) in task.ks}
+        last = {name: of for name, of in of_towers.users.items() if name == recall}
+        where = _found(task, towers if sources is None else sources.together, candidates)
         second = task.values(model, {_FOUND: where}, head).parts[_FOUND]
         users = {TOWERS: alone, BOTH: {name: both.users[name] for name in alone}}
 
@@ -78,7 +107,13 @@ class StagesEvaluation(ShortRepr):
             return mean_intervals(values, resamples=resamples, seed=seed)
 
         difference = mean_differences(users, TOWERS, resamples=resamples, seed=seed)[BOTH]
-        return cls(candidates, intervals(last), intervals(alone), intervals(second), difference)
+        each: dict[str, Mapping[str, Interval]] = {}
+        if sources is not None:
+            each[TOWERS] = intervals(last)
+            for name, ranker in sources.each.items():
+                each[name] = intervals(_recall(task, ranker, sources.k))
+            last = _recall(task, sources.together, candidates)
+        return cls(candidates, intervals(last), intervals(alone), intervals(second), difference, each)
 
     @property
     def says(self) -> str:
@@ -90,15 +125,31 @@ class StagesEvaluation(ShortRepr):
         return (
             f"The second stage changes {title_of(metric)} by {change.value:+.4f} "
             f"[{change.low:+.4f}, {change.high:+.4f}] ({share:+.1%}), from {before.value:.4f} by the towers "
-            f"alone; {title_of(name)} of its candidates is {recall.value:.4f}"
+            f"alone; {title_of(name)} of its candidates is {recall.value:.4f}" + self._says_sources()
         )
+
+    def _says_sources(self) -> str:
+        each = [
+            f"{title_of(name)} of {source if source == TOWERS else repr(source)} {of.value:.4f}"
+            for source, recall in self.sources.items()
+            for name, of in recall.items()
+        ]
+        return f" ({', '.join(each)})" if each else ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the attributes and the sentence for JSON."""
-        parts = {
+        parts: dict[str, Any] = {
             name: metrics_dict(getattr(self, name)) for name in ("found", "towers", "ranker", "difference")
         }
+        if self.sources:
+            parts["sources"] = {name: metrics_dict(of) for name, of in self.sources.items()}
         return {"candidates": self.candidates, **parts, "says": self.says}
+
+
+def _recall(task: RankingTask, lists: Ranker, k: int) -> dict[str, NDArray[np.float64]]:
+    """Return the recall of the first k by user."""
+    name = f"recall@{k}"
+    return {name: replace(task, ks=(k,)).values(lists, metrics=MetricSet.headline()).users[name]}
 
 
 def _found(task: RankingTask, towers: Ranker, n: int) -> NDArray[np.bool_]:

@@ -196,3 +196,79 @@ def shared(indptr, codes, size, h_indptr, history, grade, p_indptr, item, out): 
             j = history[h]
             for c in range(indptr[j], indptr[j + 1]):
                 count[codes[c]] = total[codes[c]] = 0
+
+
+_NEW, _ASKED = -1, -2
+"""Of a place that is in no block yet: nobody named it, and a source did."""
+
+
+@njit(cache=True, nogil=True)
+def _block(found, others, most, slot, block):  # pragma: no cover
+    """Write the places that are ranked for one query: the best of the towers, then what only sources named.
+
+    Args:
+        found: (width,) places by the towers, best first, -1 at the end.
+        others: (n,) places that sources named, -1 for none.
+        most: how many in all, above n.
+        slot: (n_places,) `_NEW`, where each place of the block gets its position.
+        block: (most,), written.
+
+    Returns:
+        How many of ``found`` are in the block as its first, and how many are in it in all.
+    """
+    left, cut = most, 0
+    for place in others:
+        if place >= 0 and slot[place] == _NEW:
+            slot[place] = _ASKED
+            left -= 1
+    for place in found:
+        if place < 0 or (slot[place] == _NEW and left == 0):
+            break
+        if slot[place] == _NEW:
+            left -= 1
+        block[cut], slot[place] = place, cut
+        cut += 1
+    n = cut
+    for place in others:
+        if place >= 0 and slot[place] == _ASKED:
+            block[n], slot[place] = place, n
+            n += 1
+    return cut, n
+
+
+@njit(cache=True, nogil=True)
+def unite(found, scores, others, their, rows, U, V, items, out, offered):  # pragma: no cover
+    """Write the union of candidates in the order of the towers' score, and what the sources say of it.
+
+    Args:
+        found, scores: (n, width) places by the towers, best first, -1 at the end, and their scores.
+        others, their: (n, n_sources, k) places by each source, -1 at the end, and their scores.
+        rows: (n_places,) the model's row of each place.
+        U, V: (n, dim) and (n_items, dim) vectors.
+        items, out: (n, width) padding.
+        offered: (n, most, 2 * n_sources) nan; ``most`` candidates are ranked, more than n_sources * k.
+    """
+    width, most, k = found.shape[1], offered.shape[1], others.shape[2]
+    slot, block = np.full(len(rows), _NEW, np.int64), np.empty(most, np.int64)
+    worth, owner = np.empty(most, np.float32), np.zeros(most, np.int64)
+    for q in range(len(found)):
+        named = others[q].copy().reshape(-1)
+        cut, n = _block(found[q], named, most, slot, block)
+        worth[:cut] = scores[q, :cut]
+        dots(U[q : q + 1], V, owner[cut:n], rows[block[cut:n]], 0, U.shape[1], worth[cut:n])
+        order = np.argsort(-worth[:n], kind="mergesort")  # stable
+        for at in range(n):
+            items[q, at], out[q, at] = block[order[at]], worth[order[at]]
+            slot[block[order[at]]] = at
+        for at in range(len(named)):
+            if named[at] >= 0:
+                source, place = at // k, slot[named[at]]
+                offered[q, place, 2 * source] = their[q, source, at % k]
+                offered[q, place, 2 * source + 1] = at % k + 1
+        at = n
+        for i in range(cut, width):
+            if found[q, i] >= 0 and at < width and slot[found[q, i]] == _NEW:
+                items[q, at], out[q, at] = found[q, i], scores[q, i]
+                at += 1
+        for b in range(n):
+            slot[block[b]] = _NEW

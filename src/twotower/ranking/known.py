@@ -1,4 +1,4 @@
-"""`Known`: what the second stage knows of a model, and `Batch`: queries with their candidates."""
+"""`Known`: what the second stage knows of a model; `Queried` and `Batch`: with queries and candidates."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class Known(ShortRepr):
         items: float32 (n_items, width).
         values: column -> the categories of each item, and how many there are.
         together, following: item-item matrices; the second is None without times.
+        sources: names of the further sources of candidates.
     """
 
     past: Past
@@ -63,54 +64,30 @@ class Known(ShortRepr):
     values: dict[str, tuple[Lists, int]]
     together: Neighbours
     following: Neighbours | None
+    sources: tuple[str, ...] = ()
 
     @property
     def n_items(self) -> int:
         """Number of items."""
         return len(self.vectors)
 
+    @cached_property
+    def orders(self) -> dict[float, tuple[Rows, F32]]:
+        """Orders of all items that sources keep, by the length of their window in seconds."""
+        return {}
+
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """Queries with their candidates, one pair after another.
+class Queried:
+    """Queries with what is known.
 
     Attributes:
         known: of the model.
         asked: n queries.
-        indptr: int64 (n + 1,): query ``q`` has the pairs ``indptr[q]:indptr[q + 1]``.
-        item: int64 (n_pairs,) item rows; -1 for an item that the model doesn't know.
-        score: float32 (n_pairs,), of the towers.
     """
 
     known: Known
     asked: Asked
-    indptr: Rows
-    item: Rows
-    score: F32
-
-    @classmethod
-    def of(cls, known: Known, asked: Asked, found: Candidates, rows: Rows | None = None) -> Batch:
-        """Build from what was found, without the padding.
-
-        Args:
-            known: of the model.
-            asked: n queries.
-            found: their candidates.
-            rows: the model's row of each item that candidates may name, -1 for one it doesn't know; None if
-                candidates are rows of the model.
-        """
-        inside = found.items >= 0
-        item = found.items[inside].astype(np.int64)
-        if rows is not None:
-            item = rows[item]
-        item[item >= known.n_items] = -1
-        indptr = np.append(0, np.cumsum(inside.sum(axis=1)))
-        return cls(known, asked, indptr, item, found.scores[inside])
-
-    @cached_property
-    def owner(self) -> Rows:
-        """The query of each pair, int64 (n_pairs,)."""
-        return np.repeat(np.arange(len(self.asked)), np.diff(self.indptr))
 
     @cached_property
     def history(self) -> History:
@@ -135,3 +112,75 @@ class Batch:
             if np.isfinite(self.known.past.end)
             else (np.full(len(self.asked), np.nan))
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Queries with their candidates, one pair after another.
+
+    Attributes:
+        queries: n queries, with what is known.
+        indptr: int64 (n + 1,): query ``q`` has the pairs ``indptr[q]:indptr[q + 1]``.
+        item: int64 (n_pairs,) item rows; -1 for an item that the model doesn't know.
+        score: float32 (n_pairs,), of the towers.
+        offered: float32 (n_pairs, 2 n_sources), score and rank by each further source, nan for what it did
+            not find; None without further sources.
+    """
+
+    queries: Queried
+    indptr: Rows
+    item: Rows
+    score: F32
+    offered: F32 | None = None
+
+    @classmethod
+    def of(
+        cls, queries: Queried, found: Candidates, rows: Rows | None = None, offered: F32 | None = None
+    ) -> Batch:
+        """Build from what was found, without the padding.
+
+        Args:
+            queries: n of them.
+            found: their candidates.
+            rows: the model's row of each item that candidates may name, -1 for one it doesn't know; None if
+                candidates are rows of the model.
+            offered: (n, k, 2 n_sources), what further sources say of the candidates.
+        """
+        inside = found.items >= 0
+        item = found.items[inside].astype(np.int64)
+        if rows is not None:
+            item = rows[item]
+        item[item >= queries.known.n_items] = -1
+        indptr = np.append(0, np.cumsum(inside.sum(axis=1)))
+        said = None if offered is None else offered[inside]
+        return cls(queries, indptr, item, found.scores[inside], said)
+
+    @property
+    def known(self) -> Known:
+        """What is known of the model."""
+        return self.queries.known
+
+    @property
+    def asked(self) -> Asked:
+        """The queries."""
+        return self.queries.asked
+
+    @property
+    def history(self) -> History:
+        """What each query did before."""
+        return self.queries.history
+
+    @property
+    def at(self) -> F64:
+        """See `Queried.at`."""
+        return self.queries.at
+
+    @property
+    def now(self) -> F64:
+        """See `Queried.now`."""
+        return self.queries.now
+
+    @cached_property
+    def owner(self) -> Rows:
+        """The query of each pair, int64 (n_pairs,)."""
+        return np.repeat(np.arange(len(self.asked)), np.diff(self.indptr))

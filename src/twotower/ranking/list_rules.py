@@ -23,6 +23,7 @@ from twotower.core.reprs import ShortRepr
 from twotower.core.wording import count_of
 from twotower.ranking.asked import Asked
 from twotower.ranking.known import Rows
+from twotower.ranking.pool import Pool
 from twotower.ranking.stage import Stage
 from twotower.retrieval import Candidates
 
@@ -97,9 +98,9 @@ class ListRules(Stage, ShortRepr):
         """Return how many candidates it needs."""
         return max(k, self.settings.candidates)
 
-    def apply(self, asked: Asked, found: Candidates, rows: Rows | None = None) -> Candidates:
+    def apply(self, asked: Asked, found: Candidates, pool: Pool) -> Candidates:
         """Return lists of length k; scores are those of the items."""
-        del asked, rows
+        del asked, pool
         settings, n = self.settings, len(found.items)
         distinct, place = np.unique(found.items, return_inverse=True)
         padding = int(len(distinct) > 0 and distinct[0] < 0)

@@ -14,7 +14,9 @@ from twotower.core.reprs import ShortRepr
 from twotower.ranking.asked import Asked
 from twotower.ranking.columns import Feature
 from twotower.ranking.groups.registry import features_of, matrix_of
-from twotower.ranking.known import Batch, Known, Rows
+from twotower.ranking.joining import batch_of
+from twotower.ranking.known import Known, Queried
+from twotower.ranking.pool import Pool
 from twotower.ranking.stage import Stage
 from twotower.ranking.trees import Trees
 from twotower.retrieval import Candidates
@@ -48,28 +50,31 @@ class SecondStage(Stage, ShortRepr):
         """Return how many candidates it needs: those that it ranks, or more for longer lists."""
         return max(k, self.settings.candidates)
 
-    def apply(self, asked: Asked, found: Candidates, rows: Rows | None = None) -> Candidates:
+    def apply(self, asked: Asked, found: Candidates, pool: Pool) -> Candidates:
         """Rank the first candidates by the trees, ties as before; the others follow in their order.
 
         Their scores go on falling from the lowest of the trees, as those of the towers do.
         """
-        n, most = len(asked), min(self.settings.candidates, found.items.shape[1])
+        most = min(self.settings.candidates, found.items.shape[1])
         items, scores = found.items.copy(), found.scores.copy()
-        inside = found.items[:, :most] >= 0
-        ends = np.append(0, np.cumsum(inside.sum(axis=1)))
+        ends = np.append(0, np.cumsum((found.items[:, :most] >= 0).sum(axis=1)))
         for first, last in cuts(ends, _PAIRS):
-            part = Candidates(found.items[first:last, :most], found.scores[first:last, :most])
-            batch = Batch.of(self.known, asked.between(first, last), part, rows)
+            queries = Queried(self.known, asked.between(first, last))
+            given = Candidates(found.items[first:last], found.scores[first:last])
+            part, batch = batch_of(self.settings, queries, given, pool.between(first, last))
+            inside = part.items[:, :most] >= 0
             made = np.full((last - first, most), -np.inf, np.float32)
-            made[inside[first:last]] = self.trees.scores(matrix_of(batch))
+            made[inside] = self.trees.scores(matrix_of(batch))
             order = np.argsort(-made, axis=1, kind="stable")
-            items[first:last, :most] = np.take_along_axis(part.items, order, axis=1)
+            items[first:last], scores[first:last] = part.items, part.scores
+            items[first:last, :most] = np.take_along_axis(part.items[:, :most], order, axis=1)
             scores[first:last, :most] = np.take_along_axis(made, order, axis=1)
-        if found.items.shape[1] > most and n:
-            lowest, start = scores[:, most - 1 : most], found.scores[:, most - 1 : most]
-            with np.errstate(invalid="ignore"):
-                later = lowest - (start - found.scores[:, most:])
-            scores[:, most:] = np.where(found.items[:, most:] >= 0, later, -np.inf)
+            if found.items.shape[1] > most:
+                lowest = scores[first:last, most - 1 : most]
+                start = part.scores[:, most - 1 : most + 1].max(axis=1, keepdims=True)
+                with np.errstate(invalid="ignore"):
+                    later = lowest - (start - part.scores[:, most:])
+                scores[first:last, most:] = np.where(part.items[:, most:] >= 0, later, -np.inf)
         return Candidates(items, scores)
 
     def without_users(self, kept: NDArray[np.bool_]) -> SecondStage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from twotower.ranking.asked import Asked
-from twotower.ranking.known import Rows
+from twotower.ranking.pool import Pool
 from twotower.retrieval import Candidates
 
 
@@ -17,12 +17,11 @@ class Stage(ABC):
         """Return how many candidates it needs for lists of length k."""
 
     @abstractmethod
-    def apply(self, asked: Asked, found: Candidates, rows: Rows | None = None) -> Candidates:
+    def apply(self, asked: Asked, found: Candidates, pool: Pool) -> Candidates:
         """Return the candidates after this step, best first, with falling scores.
 
         Args:
             asked: n queries.
             found: their candidates.
-            rows: the model's row of each item that candidates may name, -1 for one it doesn't know; None if
-                candidates are rows of the model.
+            pool: what the queries may be given; candidates are places in it.
         """

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +18,15 @@ from twotower.evaluation.ranker import RankRequest
 from twotower.ranking.asked import Asked
 from twotower.ranking.known import Rows
 from twotower.ranking.list_rules import Facts, GivenUp, ListRules
+from twotower.ranking.pool import Pool
 from twotower.ranking.stage import Stage
 from twotower.recommender.catalogue_view import Allowed
 from twotower.recommender.query_encoder import EncodedQueries
 from twotower.recommender.second_stage import asked_of, encoded_request, nothing_asked
 from twotower.recommender.state import RecommenderState
 from twotower.retrieval import Candidates, exact_top_k
-from twotower.retrieval.filters import Where
+from twotower.retrieval.filters import Where, candidate_rows
 
-State = TypeVar("State", bound=RecommenderState)
 Diversity = DiversityConfig | Mapping[str, Any] | Literal[False] | None
 """Rules for lists: settings as in ``[diversity]``; None for those of the model, False for none."""
 
@@ -61,7 +60,10 @@ def found_for(
     stages, given_up = stages_of(model, rules, k, lambda rows: facts_of(model, rules, rows))
     n = max(stage.candidates(k) for stage in stages)
     found = model.search(asked.vectors, n, seen=seen, allow=allowed, where=where)
-    top = through(stages, read_by(model, asked), found).first(k)
+    if where is not None and needs_pool(model):
+        allowed = where.among(candidate_rows(allowed, None, len(model.items)))
+    pool = Pool(len(model.items), None, seen, allowed)
+    top = through(stages, read_by(model, asked), found, pool).first(k)
     said = "" if rules is None else given_up[0].says(rules)
     if said:
         warn(said)
@@ -79,11 +81,16 @@ def stages_of(
     return stages, given_up
 
 
-def through(stages: Sequence[Stage], asked: Asked, found: Candidates, rows: Rows | None = None) -> Candidates:
+def through(stages: Sequence[Stage], asked: Asked, found: Candidates, pool: Pool) -> Candidates:
     """Return candidates after all stages, one after another; see `Stage.apply`."""
     for stage in stages:
-        found = stage.apply(asked, found, rows)
+        found = stage.apply(asked, found, pool)
     return found
+
+
+def needs_pool(model: RecommenderState) -> bool:
+    """Return whether candidates are found that did not pass the filters of the search."""
+    return model.ranker is not None and bool(model.ranker.settings.sources)
 
 
 def read_by(model: RecommenderState, asked: EncodedQueries) -> Asked:
@@ -154,7 +161,8 @@ def ranked_request(model: RecommenderState, request: RankRequest, k: int) -> NDA
 
     stages, _ = stages_of(model, model.diversity, k, facts)
     asked, rows, found = candidates_of(model, request, max(stage.candidates(k) for stage in stages))
-    return through(stages, read_by(model, asked), found, rows).first(k).items
+    pool = Pool(len(model.items), rows, request.barred)
+    return through(stages, read_by(model, asked), found, pool).first(k).items
 
 
 def candidates_of(
@@ -170,10 +178,3 @@ def candidates_of(
     item, V = model.query_encoder.placed("items", request.items, request.tables)
     found = exact_top_k(asked.vectors, V[item], n, seen=request.barred)
     return asked, np.where(item < len(model.items), item, -1), found
-
-
-def first_stage(model: State) -> tuple[State, int] | None:
-    """Return the towers alone, and how many candidates the second stage ranks; None without one."""
-    if model.ranker is None:
-        return None
-    return replace(model, ranker=None, diversity=None), model.ranker.settings.candidates

@@ -22,10 +22,11 @@ from twotower.evaluation.predictor import Predictor
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.kernels.scoring import score_pairs
 from twotower.recommender.bundle import bundle_in, read_bundle, save_bundle
+from twotower.recommender.candidate_lists import first_stage
 from twotower.recommender.catalogue_view import Allowed
 from twotower.recommender.display import Filters
 from twotower.recommender.fitted_towers import Unknown
-from twotower.recommender.list_stages import Diversity, first_stage, found_for, ranked_request
+from twotower.recommender.list_stages import Diversity, found_for, ranked_request
 from twotower.recommender.on_engine import OnEngine
 from twotower.recommender.queries import Queries, Users
 from twotower.recommender.query import Query
@@ -180,8 +181,7 @@ class Recommender(VectorAnswers, Predictor, Ranker):
                 yield from engine.map(Recommender._listed, self, blocks)
 
     def _listed(self, block: tuple[pl.Series, int, bool | None, Allowed | None, Diversity]) -> pl.DataFrame:
-        users, k, exclude_seen, allowed, diversity = block
-        return self._recommended(self._encoded(users), k, exclude_seen, allowed, diversity)
+        return self._recommended(self._encoded(block[0]), *block[1:])
 
     def explain(self, user: Id | Query | Sequence[Id], items: Ids) -> pl.DataFrame:
         """Divide the scores of items for one user among the items that the user has.

@@ -36,7 +36,8 @@ RANKER_PARTS = (TREES, SETTINGS, STATE)
 
 def ranker_parts(stage: SecondStage) -> dict[str, str | Arrays]:
     """Return the content of the three files by their names: trees, settings and arrays."""
-    known, settings = stage.known, stage.settings.model_dump(mode="json")
+    unread = set() if stage.settings.sources else {"sources", "source_candidates"}
+    known, settings = stage.known, stage.settings.model_dump(mode="json", exclude=unread)
     arrays: Arrays = {
         "past.indptr": known.past.lists.indptr,
         "past.item": known.past.lists.values,
@@ -93,6 +94,7 @@ def restored_ranker(model: RecommenderState, contents: Mapping[str, NDArray[np.u
         Exception: of any kind; the files were not saved by this library, or with another model.
     """
     state, arrays = json.loads(contents[SETTINGS].tobytes()), parse(contents[STATE])
+    settings = RankerConfig.model_validate_json(json.dumps(state["settings"]), strict=True)
     n_users, n_items = len(model.users), len(model.items)
     lists = _lists(arrays, "past", "item", n_users, n_items)
     n = len(lists.values)
@@ -120,6 +122,7 @@ def restored_ranker(model: RecommenderState, contents: Mapping[str, NDArray[np.u
         values,
         _matrix(arrays, "together", n_items),
         _matrix(arrays, "following", n_items) if "following.indptr" in arrays else None,
+        settings.sources,
     )
     if (known.following is not None) != bool(np.isfinite(known.past.end)):
         raise ValueError("the ranker must have what follows what if it has times, and only then")
@@ -132,7 +135,6 @@ def restored_ranker(model: RecommenderState, contents: Mapping[str, NDArray[np.u
     worth = tuple(number({"worth": one}, "worth") for one in state["worth"])
     if len(queries) != 2:
         raise ValueError("the ranker must say of how many queries it was made")
-    settings = RankerConfig.model_validate_json(json.dumps(state["settings"]), strict=True)
     return SecondStage(settings, known, Trees(text, worth), (queries[0], queries[1]))
 
 

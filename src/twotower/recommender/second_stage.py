@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -27,12 +29,13 @@ from twotower.towers.auto import AutoConfig, widths_of
 F32 = NDArray[np.float32]
 
 
-def known_of(model: RecommenderState, train: Dataset) -> Known:
+def known_of(model: RecommenderState, train: Dataset, sources: Sequence[str] = ()) -> Known:
     """Return what the second stage knows of a model.
 
     Args:
         model: trained on ``train``.
         train: its training set, with times if the schema has them; nothing else is known.
+        sources: names of further sources of candidates.
     """
     schema, towers, users, items = train.schema, model.towers, model.users, model.items
     events, objective = train.interactions, model.objective
@@ -68,6 +71,7 @@ def known_of(model: RecommenderState, train: Dataset) -> Known:
         values_of(encoded["items"]),
         Neighbours.together(past),
         Neighbours.following(past) if np.isfinite(past.end) else None,
+        tuple(sources),
     )
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from twotower.core.lists import Lists
 from twotower.core.vocabulary import Vocabulary
+from twotower.ranking.pool import Pool
 from twotower.recommender import Recommender
 from twotower.recommender.display import FilterError, meets
 from twotower.recommender.plane import Plane, plane
@@ -243,6 +244,25 @@ class Catalogue:
             return search(users, k, seen=barred, allow=allow)
         late = None if where is None else self._late(where)
         return self._found(search, users, self.vectors, k, with_each(barred, self.hidden), allow, late)
+
+    @cached_property
+    def trained_rows(self) -> NDArray[np.int64]:
+        """The model's row of each row, int64 (n,): of items that were put again the one they were trained
+        with, and -1 for new ones."""
+        rows = np.arange(self.n_trained + len(self.live))
+        rows[self.n_trained :] = -1
+        for trained, now in self.moved.items():
+            rows[now] = trained
+        return rows
+
+    def pool(self, barred: Lists, allow: Rows | None, where: Where | None) -> Pool:
+        """Return what may be given, as `search` takes it."""
+        if where is not None:
+            own = None if allow is None else allow[allow < self.n_trained]
+            late = self.n_trained + self._late(where)
+            allow = np.concatenate([where.among(own), late if allow is None else np.intersect1d(allow, late)])
+        rows = self.trained_rows if self.live else None
+        return Pool(self.n_trained, rows, with_each(barred, self.hidden), allow)
 
     def similar(self, row: int, k: int, allow: Rows | None = None, deny: Rows = NO_ROWS) -> Candidates:
         """Return the k items most like one, itself not among them; scores are cosines.

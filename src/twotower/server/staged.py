@@ -12,10 +12,10 @@ from twotower.ranking.asked import Asked
 from twotower.ranking.known import Known
 from twotower.ranking.known import Rows as Long
 from twotower.ranking.list_rules import Facts, GivenUp
-from twotower.recommender.list_stages import facts_of, stages_of, through, values_in
+from twotower.recommender.list_stages import facts_of, needs_pool, stages_of, through, values_in
 from twotower.recommender.second_stage import asked_of, nothing_asked
 from twotower.retrieval import Candidates
-from twotower.server.catalogue import F32, Catalogue
+from twotower.server.catalogue import F32
 from twotower.server.queries import EncodedUser
 from twotower.server.state import State
 from twotower.server.wanted import Wanted
@@ -38,7 +38,7 @@ def found_for(
         return items.search(vectors, want.k, barred, want.allow, want.where), None
 
     def facts(rows: Long) -> Facts:
-        trained = trained_rows(items)[rows]
+        trained = items.trained_rows[rows]
         known = facts_of(model, rules, np.maximum(trained, 0))
         values, directions = list(known.values), known.directions.copy()
         late = np.flatnonzero(rows >= items.n_trained)
@@ -53,22 +53,12 @@ def found_for(
     found = items.search(
         vectors, max(stage.candidates(want.k) for stage in stages), barred, want.allow, want.where
     )
-    rows = trained_rows(items) if items.live else None
+    pool = items.pool(barred, want.allow, want.where if needs_pool(model) else None)
     asked = nothing_asked(vectors)
     if model.ranker is not None:
-        parts = [_asked(model.ranker.known, user, rows) for user in users]
+        parts = [_asked(model.ranker.known, user, pool.rows) for user in users]
         asked = parts[0] if len(parts) == 1 else Asked.joined(parts)
-    return through(stages, asked, found, rows).first(want.k), given_up[0] if given_up else None
-
-
-def trained_rows(items: Catalogue) -> Long:
-    """Return the model's row of each row, int64 (n,): of items that were put again the one they were trained
-    with, and -1 for new ones."""
-    rows = np.arange(items.n_trained + len(items.live))
-    rows[items.n_trained :] = -1
-    for trained, now in items.moved.items():
-        rows[now] = trained
-    return rows
+    return through(stages, asked, found, pool).first(want.k), given_up[0] if given_up else None
 
 
 def _asked(known: Known, user: EncodedUser, rows: Long | None) -> Asked:

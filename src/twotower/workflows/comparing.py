@@ -32,7 +32,7 @@ from twotower.evaluation import (
 from twotower.evaluation.own_metrics import MetricSet, OwnMetrics
 from twotower.evaluation.ranker import Ranker
 from twotower.recommender import Recommender
-from twotower.recommender.list_stages import first_stage
+from twotower.recommender.candidate_lists import first_stage
 from twotower.recommender.on_engine import placed
 from twotower.training import Callback
 from twotower.training.engine import Engine
@@ -352,7 +352,7 @@ def compare_rankers(
         if (first := first_stage(recommender)) is not None:
             given[TOWERS_ALONE] = given[OURS]
             alone = [first_stage(one) or first for one in (recommender, *others)]
-            towers = [placed(one, engine) for one, _ in alone]
+            towers = [placed(one.towers, engine) for one in alone]
             yield TOWERS_ALONE, towers if others else towers[0]
         for name, other in (beside or {}).items():
             if isinstance(other, Recommender):

@@ -9,10 +9,11 @@ from twotower.ranking.groups.counts import Counts
 from twotower.ranking.groups.features import Features
 from twotower.ranking.groups.group import F32, FeatureGroup
 from twotower.ranking.groups.likeness import Likeness
+from twotower.ranking.groups.sources import Sources
 from twotower.ranking.groups.towers import Towers
 from twotower.ranking.known import Batch, Known
 
-GROUPS: tuple[type[FeatureGroup], ...] = (Towers, Counts, Likeness, Features)
+GROUPS: tuple[type[FeatureGroup], ...] = (Towers, Counts, Likeness, Features, Sources)
 
 
 def features_of(known: Known) -> list[Feature]:

@@ -1,0 +1,1 @@
+"""Sources of candidates besides the towers, one a file."""
