@@ -27,6 +27,7 @@ from twotower.workflows.chosen import CHOSEN, chosen_in
 from twotower.workflows.event_table import EventTable
 from twotower.workflows.marking import mark_of
 from twotower.workflows.measuring import made_of
+from twotower.workflows.own_events import checked
 from twotower.workflows.reading import facts_of, load_parts
 from twotower.workflows.run import EVENTS, Run
 from twotower.workflows.stages import Log, Stages, quiet
@@ -80,7 +81,7 @@ def continue_run(
 
     Raises:
         ConfigError: there is no such run, or another one is in ``out``; the run can't be continued.
-        DataError: the data has changed since the run was trained.
+        DataError: the data has changed since the run was trained; an event can't be an interaction.
         BundleError: something could not be written (a full disk).
     """
     run = Run.finished(path)
@@ -103,6 +104,7 @@ def _continued(
     known = None if config.data.events is None else EventTable.read(Path(config.data.events), schema)
     before = base if known is None else _with(base, known)
     check_same_data(run, before)
+    events = checked(events, base.train)
     new = events.after(mark_of(config, before))
     for note in events.notes:
         log(f"note: {note}")
@@ -114,6 +116,9 @@ def _continued(
     parts = _with(base, table)
     for note in parts.train.notes[len(base.train.notes) :]:
         log(f"note: {note}")
+    if len(parts.train) == len(before.train) and fingerprint(parts) == fingerprint(before):
+        log("the data has all of these events already, so nothing was trained")
+        return Continued(run, run.metrics(), 0)
     with breaks_say("start it again"):
         everything = parts.train.joined(parts.validation) if config.training.refit else parts.train
         begun = time.process_time()

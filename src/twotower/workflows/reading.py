@@ -14,6 +14,7 @@ from twotower.errors import DataError
 from twotower.estimator.setup import check_varied
 from twotower.targets.positive import PositiveRule
 from twotower.workflows.event_table import EventTable
+from twotower.workflows.own_events import checked
 from twotower.workflows.stages import Log, Stages, quiet
 
 
@@ -37,7 +38,7 @@ def load_parts(config: Config, *, stages: Stages | None = None, log: Log = quiet
     with stages("split"):
         parts = cut(config, raw) if parts is None else parts
         if config.data.events is not None:
-            later = EventTable.read(Path(config.data.events), parts.train.schema)
+            later = checked(EventTable.read(Path(config.data.events), parts.train.schema), parts.train)
             later = later.without_erased(parts.train.schema.user)
             parts = with_later(parts, later.interactions, later.items, later.erasures)
     for note in notes_of(parts):
