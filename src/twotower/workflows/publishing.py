@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from twotower.core.wording import count_of
 from twotower.recommender.bundle import read_bundle
 from twotower.recommender.recommender import Recommender
 from twotower.retrieval.databases import Columns, Items, Publication, database_at, publish_items
@@ -53,7 +54,8 @@ def publish(
     display = recommender.display.drop(recommender.encoder.schema.item)
     items = Items(recommender.items.vectors, recommender.item_ids, Columns(display))
     n = len(items.vectors)
-    log(f"{n:,} items of dim {items.vectors.shape[1]}, {len(items.columns)} columns to {database.address}")
+    columns = count_of(len(items.columns), "column")
+    log(f"{count_of(n, 'item')} of dim {items.vectors.shape[1]}, {columns} to {database.address}")
     last = 0
 
     def told(done: int) -> None:

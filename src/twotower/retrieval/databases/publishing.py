@@ -144,7 +144,7 @@ def _outdated(versions: list[Version], current: Version, keep: int) -> tuple[str
     """
     others = [one for one in versions if one.collection != current.collection]
     complete = [one for one in others if one.complete]
-    kept = {one.collection for one in complete[len(complete) - (keep - 1) :]}
+    kept = {one.collection for one in complete[max(0, len(complete) - (keep - 1)) :]}
     return tuple(
         one.collection
         for one in others
