@@ -120,8 +120,8 @@ def test_the_demonstration_runs_offline(environment, tmp_path):
     out = run(
         environment / "bin" / "twotower",
         *("demo", "--out", "demo", "--json"),
-        *("--set", "training.epochs=1", "--set", "evaluation.resamples=100", "--set", "split.test=0.8"),
-        *("--set", "model.kind=linear"),
+        *("--set", "training.epochs=1", "--set", "evaluation.resamples=100", "--set", "split.test=0.96"),
+        *("--set", "split.validation=0.02", "--set", "model.kind=linear", "--set", "model.dim=16"),
         cwd=tmp_path,
     )
     shown = json.loads(out)

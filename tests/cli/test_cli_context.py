@@ -28,6 +28,7 @@ rates = [0.5]
 batch_size = 32
 learning_rate = 0.03
 epochs = 10
+refit = false
 threads = 1
 [evaluation]
 exclude_seen = false
