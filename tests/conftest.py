@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import sys
@@ -24,12 +25,16 @@ for _name in ("NUMBA_NUM_THREADS", "POLARS_MAX_THREADS"):
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest  # noqa: E402
+import typer.main  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 # A busy machine is no failure; in CI every run sees the same examples.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+# The tests call a thousand commands; typer would build all of them again for each call.
+pytest.MonkeyPatch().setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
 
 ROOT = Path(__file__).parents[1]
 
