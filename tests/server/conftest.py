@@ -69,6 +69,6 @@ def client(serving: Callable[..., TestClient]) -> TestClient:
 @pytest.fixture
 def server(model: Recommender, tmp_path: Path) -> Iterator[ServerProcess]:
     settings = {"TWOTOWER_ADMIN_TOKEN": ADMIN, "TWOTOWER_LIMITS": "drain_seconds=0.05"}
-    process = ServerProcess(run_of(model, tmp_path / "run"), **settings)
+    process = ServerProcess(run_of(model, tmp_path / "run"), started=True, **settings)
     yield process
     process.stop(signal.SIGKILL)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from forked_server import ForkedProcess
 
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.estimator import TwoTower
@@ -104,15 +105,16 @@ def run_of(model: Recommender, folder: Path) -> Path:
 
 
 class ServerProcess:
-    """``twotower serve`` in a process of its own."""
+    """``twotower serve`` in a process of its own: a forked one, or with ``started`` one of ``python -m``."""
 
-    def __init__(self, run: Path, *arguments: str, **env: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "twotower", "serve", str(run), "--port", "0", *arguments],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | env,
-        )
+    def __init__(self, run: Path, *arguments: str, started: bool = False, **env: str) -> None:
+        words = ["serve", str(run), "--port", "0", *arguments]
+        self.process: ForkedProcess | subprocess.Popen[str]
+        if started:
+            command = [sys.executable, "-m", "twotower", *words]
+            self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | env)
+        else:
+            self.process = ForkedProcess(words, os.environ | env)
         self.lines: list[str] = []
         self.address = ""
         assert self.process.stderr is not None

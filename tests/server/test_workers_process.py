@@ -24,7 +24,8 @@ BEARER = f"Bearer {ADMIN}"
 @pytest.fixture
 def pair(model, tmp_path):
     run = run_of(model, tmp_path / "run")
-    process = ServerProcess(run, "--workers", "2", "--limit", "drain_seconds=0.3", TWOTOWER_ADMIN_TOKEN=ADMIN)
+    words = ("--workers", "2", "--limit", "drain_seconds=0.3")
+    process = ServerProcess(run, *words, started=True, TWOTOWER_ADMIN_TOKEN=ADMIN)
     yield process, run
     process.stop(signal.SIGKILL)
 

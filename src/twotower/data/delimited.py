@@ -14,6 +14,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -30,9 +31,14 @@ from twotower.errors import DataError
 
 _SAMPLE = 10_000
 """Rows from which the dtypes are guessed; if a later row contradicts the guess, all are read as strings."""
-_FIRST = int(pl.read_csv(b"1", has_header=False).columns[0].removeprefix("column_"))
-"""Polars' name of the first column of a file without a header; it depends on the version."""
 Dtypes = Mapping[str, "pl.DataType | type[pl.DataType]"]
+
+
+@cache
+def _first() -> int:
+    """Return the number of Polars' first column of a file without a header: 0 or 1, by version."""
+    return int(pl.read_csv(b"1", has_header=False).columns[0].removeprefix("column_"))
+
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "", ".dat": ""}
 """Separators by suffix. For .txt and .dat files, and if the header does not contain the usual one, the most
@@ -189,7 +195,7 @@ class DelimitedText:
             columns=None if quotes else read,
             separator=self.header.separator,
             quote_char='"' if quotes else None,
-            schema_overrides={f"column_{named.index(name) + _FIRST}": of for name, of in types.items()},
+            schema_overrides={f"column_{named.index(name) + _first()}": of for name, of in types.items()},
             glob=False,
             **how,
         )
