@@ -13,8 +13,8 @@ squared errors for two epochs. For each number of workers a JSON line says
 - ``sent``: bytes of rows, row numbers and gradients that workers received from others in a step, on average,
   counted where they arrive, and ``sent_theory``: a number of 4 bytes, the row, and the gradient back for each
   row that a worker's items of a step name and another worker has, counted from the batches alone;
-- ``gathered``: bytes that workers would receive in a step if each gathered the whole table twice and reduced
-  its gradient, as FSDP does;
+- ``gathered``: bytes that workers would receive in a step if each gathered the whole table and they scattered
+  its gradient, as FSDP does at least;
 - ``driver``: what the memory of this process (without files) has grown by when it was most.
 """
 
@@ -160,7 +160,7 @@ def measured(codes: int, workers: int) -> dict[str, Any]:
         "memory": int(cost[:, 1].max()),
         "sent": int((cost[:, 2] - before[:, 2]).sum() / steps),
         "sent_theory": int(theory(task, codes, workers)),
-        "gathered": 3 * table * (workers - 1),
+        "gathered": 2 * table * (workers - 1),
         "driver": watch.most - start,
         "loss": loss,
     }

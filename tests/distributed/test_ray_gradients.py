@@ -76,13 +76,6 @@ def test_kinds_are_chosen_as_in_one_process(
     assert found.training.kinds.weights == alone.training.kinds.weights
 
 
-def test_context_statistics_and_dropout_are_those_of_one_process(cluster: tt.Ray) -> None:
-    train = data(recent_days=(1, 7)).as_train()
-    settings = COMMON | {"kind": "sequence", "objective": "softmax", "negatives": 4, "batch_size": 300}
-    alone = tt.TwoTower(**settings).fit(train, progress=False)
-    same(tt.TwoTower(**settings).fit(train, engine=cluster, progress=False), alone)
-
-
 class Kills(tt.Callback):
     """Kills a worker in the middle of the second epoch, once."""
 
@@ -97,9 +90,12 @@ class Kills(tt.Callback):
             ray.kill(self.cluster.team().actors[1])
 
 
-def test_a_killed_worker_is_replaced(cluster: tt.Ray, train: TrainPart, alone: tt.Recommender) -> None:
+def test_context_statistics_and_dropout_are_those_of_one_process_after_a_kill(cluster: tt.Ray) -> None:
+    train = data(recent_days=(1, 7)).as_train()
+    settings = COMMON | {"kind": "sequence", "objective": "softmax", "negatives": 4, "batch_size": 300}
+    alone = tt.TwoTower(**settings).fit(train, progress=False)
     with pytest.warns(TwoTowerWarning, match="a worker was lost .*: 1 replaced"):
-        found = tt.TwoTower(**SQUARED).fit(train, engine=cluster, callbacks=[Kills(cluster)])
+        found = tt.TwoTower(**settings).fit(train, engine=cluster, callbacks=[Kills(cluster)], progress=False)
     same(found, alone)
 
 
