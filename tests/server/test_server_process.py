@@ -7,13 +7,12 @@ import logging
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
 
 import pytest
+from forked_server import ForkedProcess
 from redis_process import RedisProcess
 from small_server import ADMIN, N_ITEMS, ServerProcess, run_of
 from typer.testing import CliRunner
@@ -220,11 +219,6 @@ def test_what_can_not_be_served_is_one_line_and_exit_code_2(named, arguments, wo
 
 def test_it_is_so_in_a_process_too(named):
     arguments, words = REFUSED[2]
-    done = subprocess.run(
-        [sys.executable, "-m", "twotower", *named(arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    said(arguments, done.returncode, done.stderr, words)
+    process = ForkedProcess(named(arguments), os.environ)
+    stderr = process.stderr.read()
+    said(arguments, process.wait(60), stderr, words)
