@@ -12,6 +12,7 @@ import pytest
 import twotower as tt
 from twotower.core.tensors import parse
 from twotower.errors import ConfigError
+from twotower.recommender.left_out import as_loaded
 
 MODELS: dict[str, dict[str, Any]] = {
     "linear": {"kind": "linear", "epochs": 12, "regularisation": 0.33},
@@ -51,6 +52,7 @@ def test_vectors_follow_from_histories(name: str, tmp_path: Path) -> None:
     if name in EXACT:
         np.testing.assert_allclose(found, scores, atol=1e-5)
     assert np.corrcoef(scores[:39].ravel(), found[:39].ravel())[0, 1] > (0.9 if name == "layers" else 0.95)
+    np.testing.assert_array_equal(as_loaded(model).users.vectors, left.users.vectors)
     queries = [tt.Query(history=[3, 4, 9]), 7]
     np.testing.assert_allclose(  # of someone new as before
         left.encode_queries(queries[:1]), whole.encode_queries(queries[:1]), atol=1e-5

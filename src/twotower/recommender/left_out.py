@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import torch
@@ -18,11 +18,13 @@ from twotower.kernels.pairs import Pairs
 from twotower.recommender.fitted_towers import FittedTowers
 from twotower.recommender.parts import Catalogue, Interactions, Training
 from twotower.recommender.read_histories import past_of
+from twotower.recommender.state import RecommenderState
 from twotower.targets.target import label_targets
 from twotower.towers import History, finished
 from twotower.towers.fold_in import FoldIn
 
 F32 = NDArray[np.float32]
+Made = TypeVar("Made", bound=RecommenderState)
 
 TYPICAL, SHAPE = "users.typical", "users.shape"
 """What a bundle has instead: the vector of the typical user, and the shape of how users deviate from it."""
@@ -92,6 +94,20 @@ def vectors_of(
         pairs = Pairs(lists.indptr, lists.values.astype(np.int32), values.astype(np.float32))
         vectors[first:last] = _folded(folding, pairs)
     return vectors
+
+
+def as_loaded(model: Made) -> Made:
+    """Return a model as it is once it was saved without the vectors of its users and loaded.
+
+    Raises:
+        ConfigError: they follow from features of users too.
+    """
+    check_left_out(model.encoder.schema, read=model.model.users.reads_history)
+    kept = kept_of(model.folding)
+    own = vectors_of(kept, model.towers, model.catalogue, model.interactions, model.training)
+    users = replace(model.users, vectors=own, typical=(kept[TYPICAL], kept.get(SHAPE)))
+    catalogue, training = replace(model.catalogue, users=users), replace(model.training, user_vectors=False)
+    return replace(model, catalogue=catalogue, training=training)
 
 
 def _folded(folding: FoldIn, pairs: Pairs) -> F32:

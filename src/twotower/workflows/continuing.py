@@ -21,6 +21,7 @@ from twotower.estimator import TwoTower
 from twotower.estimator.continuing import continued
 from twotower.recommender import Recommender
 from twotower.recommender.drift import DriftReference
+from twotower.recommender.left_out import as_loaded
 from twotower.recommender.trained_up_to import FACT
 from twotower.training import Callback, write_history
 from twotower.workflows.chosen import CHOSEN, chosen_in
@@ -132,6 +133,8 @@ def _continued(
                 exclude_seen=config.evaluation.exclude_seen,
             )
             found = replace(found, diversity=model.diversity)
+            if not (model.training.user_vectors and config.user_vectors):  # measured as it is saved
+                found = as_loaded(found)
         said: dict[str, Any] = {
             "from": str(run.path),
             "events": new.interactions.height,
@@ -182,10 +185,8 @@ def _save(
     table.write(target.path / name)
     with stages("save"):
         tested = {name: metrics[name] for name in ("rating", "ranking")}
-        kept = model.training.user_vectors and config.user_vectors
         model.save(
             target.bundle,
-            user_vectors=kept,
             metrics=tested,
             data=metrics["data"],
             version=__version__,

@@ -20,7 +20,7 @@ from twotower.estimator import TwoTower
 from twotower.estimator.fitting import check_place, place_of
 from twotower.estimator.setup import check_context
 from twotower.recommender import Recommender
-from twotower.recommender.left_out import check_left_out
+from twotower.recommender.left_out import as_loaded, check_left_out
 from twotower.recommender.list_stages import check_column
 from twotower.recommender.trained_up_to import FACT
 from twotower.targets.positive import PositiveRule
@@ -120,6 +120,8 @@ def train(
             engine=engine,
         )
         with stages("evaluate"):
+            if not config.user_vectors:  # what is measured is what is saved
+                recommender = as_loaded(recommender)
             measured = evaluated(config, recommender, parts, log, engine)
         metrics = {
             **measured,
