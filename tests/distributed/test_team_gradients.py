@@ -64,8 +64,13 @@ class Doubled(Squared):
 
 
 @pytest.fixture(scope="module")
-def train(tmp_path_factory: pytest.TempPathFactory) -> TrainPart:
-    return load_parts(load_config(write_tables(tmp_path_factory.mktemp("tables")))).train
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return load_parts(load_config(write_tables(tmp_path_factory.mktemp("tables"))))
+
+
+@pytest.fixture(scope="module")
+def train(parts: Any) -> TrainPart:
+    return parts.train  # type: ignore[no-any-return]
 
 
 def on_threads(
@@ -109,6 +114,21 @@ def test_the_model_is_that_of_one_process(
         monkeypatch.setattr(table_files, "LEAST", 0)
     alone = tt.TwoTower(**settings).fit(train, progress=False)
     same(tt.TwoTower(**settings).fit(train, engine=on_threads(monkeypatch, workers), progress=False), alone)
+
+
+@pytest.mark.filterwarnings("ignore:the catalogue has 30 items")
+def test_ndcg_is_that_of_one_process_for_any_number_of_workers(
+    parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tower, "LARGE_TABLE", 0)
+    one = tt.TwoTower(**SEQUENCE | {"objective": "softmax", "epochs": 1})
+    found = []
+    for workers in (0, 1, 2, 3):
+        engine = on_threads(monkeypatch, workers) if workers else None
+        model = one.fit(parts.train, engine=engine, progress=False)
+        found.append(model.evaluate(parts.test, resamples=2).metrics["ndcg@10"].value)
+    assert 0.0 < found[0] < 1.0
+    npt.assert_allclose(found, found[0], atol=1e-6)
 
 
 def test_bpr_draws_others_and_learns_as_well(train: TrainPart, monkeypatch: pytest.MonkeyPatch) -> None:
