@@ -57,6 +57,9 @@ def test_events_are_exported_a_run_is_continued_and_a_user_is_deleted(call, loop
     assert "events-1.parquet" in gone.json["files"]
     assert NEW not in Recommender.load("next").user_ids.to_list()
     assert call("evaluate", "next", "--json").code == 0
+    none = call("forget", "run.events.db", "next", "--user", "987654")
+    assert none.code == 0
+    assert "neither the store nor the run had the user '987654'" in none.err
 
 
 @pytest.mark.parametrize(

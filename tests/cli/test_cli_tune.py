@@ -51,7 +51,7 @@ def test_tune_prints_what_it_found(call, tables: Path, tuned) -> None:
     found = tuned.json
     assert answer.out.startswith("3 trials (0 stopped early) in ")
     assert f"{found['given']['validation']:.4f}" in answer.out
-    assert f"On the test set the {'best' if found['test']['best'] else 'original'} config: " in answer.out
+    assert f"Test set, {'best' if found['test']['best'] else 'original'} config. " in answer.out
     assert answer.out.rstrip().endswith(verdict(found))
     assert "\x1b" not in answer.out
 
@@ -148,7 +148,7 @@ def test_what_is_printed_of_a_search(capsys: pytest.CaptureFixture[str]) -> None
         }
     )
     out = capsys.readouterr().out
-    assert "On the test set the best config: Beats popularity: NDCG@10 0.300 vs 0.280, +0.020 [" in out
+    assert "Test set, best config. Beats popularity: NDCG@10 0.300 vs 0.280, +0.020 [" in out
     lines = [line.split() for line in out.splitlines()]
     assert ["apparent", "gain", "+0.0300"] in lines
     assert ["selection", "bias", "+0.0100"] in lines

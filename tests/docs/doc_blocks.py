@@ -17,6 +17,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,7 @@ class Workshop:
             "python": self._python,
             "toml": self._toml,
             "json": lambda given: json.loads(given.code),
+            "yaml": lambda given: import_module("yaml").safe_load(given.code),
             "ini": check_unit,
         }
         assert block.language in kinds, f"{block}: nobody knows how to test {block.language!r}"

@@ -199,8 +199,9 @@ def test_baselines_are_beside_it_as_measured(page: Page, kind: str, request: pyt
     for name, choice in case.compared.choices.items():
         for given, worth in choice.worth.items():
             assert f"{number(worth)} with {given}" in page.words[page.words.index(f"{name} (") :]
-    for name in case.left_out:
-        assert f"{name} (" in page.words
+    for why in set(case.left_out.values()):
+        alike = [name for name, reason in case.left_out.items() if reason == why]
+        assert f"{', '.join(alike)} ({why})" in page.words
     assert "--all-baselines" in page.words
 
 

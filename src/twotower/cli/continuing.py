@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from twotower.cli.output import log, print_json
+from twotower.cli.output import log, print_json, say
 from twotower.cli.progress import training_progress
 
 
@@ -34,13 +34,13 @@ def continue_from(path: Path, events: str, out: Path | None, *, full_gap: bool, 
     if not done.new:
         return
     said = done.metrics[CONTINUED]
-    print(
+    say(
         f"{said['events']:,} events, {said['new_users']:,} new users and {said['new_items']:,} new items; "
         f"{said['cpu_seconds']:.1f} CPU seconds"
     )
-    print(f"drift of the events from the earlier training set, 0 to 1: {drift_said(said['drift'])}")
+    say(f"drift of the events from the earlier training set, 0 to 1: {drift_said(said['drift'])}")
     if "ranker" in said:
-        print(said["ranker"])
+        say(said["ranker"])
     for kind in ("rating", "ranking"):
         for name, of in done.metrics[kind].items():
             if not shown(name):
@@ -48,11 +48,11 @@ def continue_from(path: Path, events: str, out: Path | None, *, full_gap: bool, 
             line = f"test {name}: {of['value']:.4f}, before {said['before'][kind][name]['value']:.4f}"
             if full_gap:
                 line += f", trained from the beginning {said['full'][kind][name]['value']:.4f}"
-            print(line)
+            say(line)
     if full_gap:
         share = said["cpu_seconds"] / said["full"]["cpu_seconds"]
-        print(f"continuing took {share:.0%} of the CPU time of training from the beginning")
-    print(f"saved in {done.run.path}; a server of it loads it on SIGHUP or POST /v1/admin/reload")
+        say(f"continuing took {share:.0%} of the CPU time of training from the beginning")
+    say(f"saved in {done.run.path}; a server of it loads it on SIGHUP or POST /v1/admin/reload")
 
 
 def shown(name: str) -> bool:

@@ -31,7 +31,7 @@ def export(
         output.print_json({"towers": towers})
         return
     for which, tower in found.items():
-        print(
+        output.say(
             f"{which}: {tower.path}, {tower.path.stat().st_size:,} bytes; differs from torch by "
             f"{tower.difference:.1e} of its largest number at most, in {tower.rows:,} rows"
         )

@@ -41,6 +41,8 @@ def forget(
         print_json({"events": events, "users": done.users, "files": list(done.files)})
         return
     log(f"{events:,} events deleted from the store; record {erasures.last} has a keyed hash of the id")
+    if not (events or done.users):
+        log(f"note: neither the store nor the run had the user {name!r} (any more); check the id")
     changed = ", ".join(done.files) or "nothing: it did not have the user"
     log(f"changed in {finished.path}: {changed}")
     log("the files that the run was trained from may still have the user; delete the user there too")

@@ -49,6 +49,11 @@ def log(line: str) -> None:
         forget(sys.stderr)
 
 
+def say(line: str) -> None:
+    """Print a line of the result to stdout."""
+    print(fitted(line, sys.stdout))
+
+
 def print_json(value: Any) -> None:
     """Print one JSON object to stdout. NaN and infinity become null."""
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

@@ -62,15 +62,17 @@ def publish(
     structure = ", ".join(f"{name}={value}" for name, value in found.parameters.items())
     if found.written:
         rate = found.items / max(found.seconds, 1e-3)
-        print(
+        output.say(
             f"published {count_of(found.items, 'item')} and {count_of(len(found.columns), 'column')} in "
             f"{found.seconds:.1f} s, {rate:,.0f} items/s ({structure})"
         )
     else:
-        print(f"{count_of(found.items, 'item')} of this version were published before ({structure})")
+        output.say(f"{count_of(found.items, 'item')} of this version were published before ({structure})")
     for name, reason in found.left_out.items():
-        print(f"column {name!r} is not published: it {reason}; filters on it are applied by the server")
+        output.say(f"column {name!r} is not published: it {reason}; filters on it are applied by the server")
     before = f", before it {found.previous}" if found.previous not in (None, found.version) else ""
-    print(f"current version of {found.address}: {found.version}{before}")
+    output.say(f"current version of {found.address}: {found.version}{before}")
     if found.removed:
-        print(f"removed {count_of(len(found.removed), 'earlier collection')}: {', '.join(found.removed)}")
+        output.say(
+            f"removed {count_of(len(found.removed), 'earlier collection')}: {', '.join(found.removed)}"
+        )

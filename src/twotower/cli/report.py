@@ -29,7 +29,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write a report on a run as one HTML file that opens offline: metrics, charts, checks."""
-    from twotower.cli.output import log, print_json  # noqa: PLC0415
+    from twotower.cli.output import log, print_json, say  # noqa: PLC0415
     from twotower.report import write_report  # noqa: PLC0415
 
     baselines = "quick" if all_baselines is None else "all" if all_baselines else "none"
@@ -38,7 +38,7 @@ def report(
         print_json(found.as_dict())
         return
     for finding in found.findings:
-        print(f"{finding.severity.value}: {finding.what} ({finding.evidence})")
+        say(f"{finding.severity.value}: {finding.what} ({finding.evidence})")
     if all_baselines is None and found.case.left_out:
         log(f"baselines left out: {', '.join(found.case.left_out)}; --all-baselines adds them where possible")
-    print(f"{found.path}, {found.path.stat().st_size / 1e6:.1f} MB, {found.seconds:.1f} s")
+    say(f"{found.path}, {found.path.stat().st_size / 1e6:.1f} MB, {found.seconds:.1f} s")

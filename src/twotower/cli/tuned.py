@@ -47,8 +47,7 @@ def print_tuned(result: Mapping[str, Any]) -> None:
     beside = of_evaluation(report, "rating" if "rating" in report else "ranking")
     if beside is not None:
         which = "best" if test["best"] else "original"
-        line = f"On the test set the {which} config: {judged(beside).says}"
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(f"Test set, {which} config. {judged(beside).says}", markup=False)
         console.print()
     if result["changed"]:
         table = new_table("changed setting", "original", "best")

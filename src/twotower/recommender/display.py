@@ -148,7 +148,8 @@ def check(schema: Mapping[str, pl.DataType], name: str, choice: Any) -> pl.DataT
     if name not in schema:
         listed = ", ".join(schema) or "none"
         raise FilterError(
-            f"filters are on display columns; there is no {name!r}.{nearest(name, schema)} Columns: {listed}",
+            f"filters are on display columns; there is no {name!r}.{nearest(name, schema)} Columns: {listed}"
+            "; others can be named in schema.display",
             name,
         )
     if isinstance(choice, Mapping):

@@ -51,5 +51,5 @@ def rewritten(bundle: Path, erasures: Erasures) -> str:
         reason = str(error).replace(str(bundle), "BUNDLE").replace(str(bundle.parent), "RUN")
         log.error("deleted users are still in the bundle on disk", extra={"fields": {"reason": str(error)}})
         fix = "run `twotower forget STORE RUN --user ID` where it can be written"
-        return f"the bundle on disk still has the user: {reason}; {fix}"
+        return f"the bundle on disk still has the user: {reason.removesuffix('.')}; {fix}"
     return ""
