@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,8 +50,9 @@ class Scratch:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for column in self._open.values():
-            column.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with ExitStack() as ends:  # on a full disk closing fails too, and the folder goes all the same
+            ends.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            for column in self._open.values():
+                ends.callback(column.close)
         if os.name == "nt":  # pragma: no cover - mapped files can't be removed there
             atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
