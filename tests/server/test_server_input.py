@@ -129,6 +129,12 @@ def test_recommend_says_what_is_wrong(asked, body, status, words):
         ({}, "users", "users: is missing"),
         ([], None, "the body must be an object"),
         (
+            {"user_id": 3},
+            None,
+            "the body: there is no 'user_id' here; there are k, allow, deny, strict, filters, users, "
+            "exclude_seen, explain, diversity",
+        ),
+        (
             {"users": [1003], "filters": {"year": None}},
             "filters.year.value",
             "filters.year.value: must be true or false or a whole number or a number or text, got null",

@@ -134,7 +134,8 @@ def from_faults(faults: Sequence[Any]) -> ApiError:
     lines = []
     for where, (messages, got) in list(found.items())[:_SHOWN_FAULTS]:
         message = " or ".join([messages[0], *(one.removeprefix("must be ") for one in messages[1:])])
-        lines.append(f"{where}: {message}{got}" if where else f"the body {message}{got}")
+        subject = f"{where}: " if where else "the body " if message.startswith("must") else "the body: "
+        lines.append(f"{subject}{message}{got}")
     if len(found) > _SHOWN_FAULTS:
         lines.append(f"and {len(found) - _SHOWN_FAULTS} more")
     return ApiError(422, "; ".join(lines), next(iter(found), None) or None)
