@@ -56,7 +56,7 @@ docs: $(STAMP) ## build the documentation in site/; broken links are errors
 notebook: $(STAMP) ## run the notebooks of examples/ and store their outputs
 	$(BIN)/python examples/run_notebook.py
 
-sbom: ## write what a server's installation contains to build/sbom.cdx.json (CycloneDX)
+sbom: ## list a server's packages in build/sbom.cdx.json (CycloneDX)
 	$(PYTHON) -m venv --clear build/installed
 	$(PINNED) build/installed/bin/python -m pip install --quiet -c constraints.txt ".[serve,redis,ann,ranker]"
 	$(PYTHON) -m venv --clear build/cyclonedx

@@ -3,6 +3,7 @@
 import datetime as dt
 import gzip
 import re
+import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -374,3 +375,36 @@ def test_each_table_has_its_encoding(tmp_path: Path) -> None:
     assert data.items["title"].to_list() == ["Möbel"]
     with pytest.raises(ConfigError, match="got 'films'"):
         read_dataset(*paths, schema=schema, encoding={"films": "latin-1"})
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_a_cell_may_be_longer_than_the_csv_module_allows(tmp_path: Path, header: bool) -> None:
+    path, title = tmp_path / "items.csv", "ab" * 100_000
+    path.write_text(f"item_id,title\n1,{title}\n2,b\n"[0 if header else 14 :], encoding="utf-8")
+    frame = read_table(path, names=None if header else ["item_id", "title"])
+    assert frame["title"].to_list() == [title, "b"]
+    path.write_bytes(path.read_bytes() + f"3,{title}".encode() + b"\xe9\n")
+    with pytest.raises(DataError, match="column 'title', has the invalid byte 0xe9 at 200003"):
+        read_table(path, names=None if header else ["item_id", "title"])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_utf8_that_is_said_to_be_another_encoding_is_warned_of(tmp_path: Path, packed: bool) -> None:
+    path = tmp_path / "items.csv"
+    for text, written, said in [
+        ("Möbel", "utf-8", True),
+        ("x" * 300_000 + "Möbel", "utf-8", True),
+        ("Möbel", "latin-1", False),
+        ("Tische", "utf-8", False),
+    ]:
+        content = f"item_id,title\n1,{text}\n".encode(written)
+        path.write_bytes(gzip.compress(content) if packed else content)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            title = read_table(path, encoding="latin-1")["title"].item()
+        assert title == text.encode(written).decode("latin-1")
+        expected = (
+            f"{path} is read as latin-1, as [data] encoding says, but all of it is UTF-8: 'ö' is read as "
+            "'Ã¶'. If that is wrong, leave encoding out, or give it by table"
+        )
+        assert {str(one.message) for one in caught} == ({expected} if said else set())

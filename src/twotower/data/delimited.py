@@ -23,8 +23,9 @@ from polars.exceptions import NoDataError, PolarsError
 from twotower.core.where import shown
 from twotower.data.cells import by_values, converted, unpadded, without_spaces
 from twotower.data.checks import require_columns
+from twotower.data.csv_fields import fields_of, long_fields
 from twotower.data.header import Header, find_header
-from twotower.data.quotes import Marks, all_whole, long_fields, marks, quoted_numbers, read_odd_quotes
+from twotower.data.quotes import Marks, all_whole, marks, quoted_numbers, read_odd_quotes
 from twotower.data.raw_text import UTF8, EmptyTable, RawText, raw_text
 from twotower.data.remote import Location
 from twotower.errors import DataError
@@ -251,7 +252,7 @@ class DelimitedText:
 
     def _not_utf8(self, line: int, data: bytes, error: UnicodeDecodeError) -> DataError:
         start = data[: error.start].decode("latin-1").replace("\r", " ")
-        before = next(csv.reader([start], delimiter=self.header.separator), [])
+        before = fields_of(start, self.header.separator)
         place = max(len(before) - 1, 0)
         column = self.header.named[place] if line > self.header.skip and place < self.header.width else None
         where = f", column '{column}'," if column is not None else ","

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from itertools import islice
 
 from twotower.core.where import shown
 from twotower.core.wording import count_of
+from twotower.data.csv_fields import fields_of
 from twotower.data.raw_text import EmptyTable, RawText
 from twotower.data.remote import Location
 from twotower.errors import DataError
@@ -219,4 +219,4 @@ def _separator(line: str, usual: str) -> str:
 
 
 def _fields(line: str, separator: str) -> list[str]:
-    return next(csv.reader([line.replace("\r", " ")], delimiter=separator), []) or [""]
+    return fields_of(line.replace("\r", " "), separator) or [""]

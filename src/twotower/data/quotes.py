@@ -12,7 +12,6 @@ import csv
 import io
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from twotower.data.csv_fields import long_fields
 from twotower.data.header import Header
 from twotower.data.raw_text import RawText
 from twotower.data.remote import Location
@@ -190,16 +190,6 @@ def odd_blocks(text: RawText, header: Header, wanted: Sequence[str], rows: int) 
             return
     assert fault is not None
     raise fault
-
-
-@contextmanager
-def long_fields() -> Iterator[None]:
-    """Allow the csv module to read fields of any length."""
-    limit = csv.field_size_limit(1 << 30)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(limit)
 
 
 def _dialects(text: RawText, header: Header) -> Iterator[Mapping[str, Any]]:

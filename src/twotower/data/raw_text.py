@@ -10,6 +10,7 @@ import codecs
 import gzip
 import io
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Protocol, cast
 
+from twotower.core.warn import warn
 from twotower.data.remote import Location
 from twotower.errors import ConfigError, DataError
 
@@ -133,6 +135,7 @@ class _Utf8(io.RawIOBase):
         self._path, self._encoding, self._head = path, encoding, head
         plain = encoding == UTF8_MARKED or _plain(encoding)
         self._decoder = None if plain else codecs.getincrementaldecoder(encoding)()
+        self._check = None if plain or encoding.startswith("utf-16") else _Utf8Check()
         self._read, self._rest = 0, memoryview(b"")
         self._ended, self._begun = False, False
         with reading_errors(path):
@@ -178,9 +181,45 @@ class _Utf8(io.RawIOBase):
                 f"{self._path} can't be read as {self._encoding}: {error}. Correct [data] encoding, or save "
                 "the file as UTF-8."
             ) from None
+        if self._check is not None and self._check.passes(data) and not data:
+            said = self._check.found.encode().decode(self._encoding, "replace")
+            warn(
+                f"{self._path} is read as {self._encoding}, as [data] encoding says, but all of it is UTF-8: "
+                f"'{self._check.found}' is read as '{said}'. If that is wrong, leave encoding out, or "
+                "give it by table"
+            )
         if text and not self._begun:
             self._begun, text = True, text.removeprefix("\ufeff")
         return text.encode()
+
+
+def _first(text: str) -> str:
+    found = re.search(r"[^\x00-\x7f]{1,3}", text)
+    return "" if found is None else found[0]
+
+
+class _Utf8Check:
+    """Whether bytes are UTF-8, and not ASCII alone.
+
+    Attributes:
+        found: the first characters beyond ASCII.
+    """
+
+    def __init__(self) -> None:
+        self.found = ""
+        self._decoder = codecs.getincrementaldecoder(UTF8)()
+        self._valid = True
+
+    def passes(self, data: bytes) -> bool:
+        """Read on, at the end b"", and return whether all bytes so far are that."""
+        if self._valid:
+            try:
+                text = self._decoder.decode(data, not data)
+            except UnicodeError:
+                self._valid = False
+            else:
+                self.found = self.found or _first(text)
+        return self._valid and bool(self.found)
 
 
 @contextmanager
