@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,9 @@ def test_a_private_read_would_be_found(text: str, expected: list[str]) -> None:
 
 def test_a_private_module_is_its_packages() -> None:
     assert private_reads("from twotower.retrieval import _clusters", "twotower.retrieval") == []
+
+
+def test_no_two_files_of_tests_have_the_same_name() -> None:
+    """pytest imports them as top-level modules, and runs none of the second one."""
+    names = Counter(path.name for path in Path(__file__).parent.rglob("*.py") if path.name != "conftest.py")
+    assert [name for name, times in names.items() if times > 1 and name != "__init__.py"] == []

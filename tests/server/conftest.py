@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from starlette.testclient import TestClient
 
 from twotower.recommender import Recommender
 from twotower.server import Settings, create_app
+from twotower.server.logs import LOGGER
 
 
 @pytest.fixture(scope="session")
@@ -72,3 +74,16 @@ def server(model: Recommender, tmp_path: Path) -> Iterator[ServerProcess]:
     process = ServerProcess(run_of(model, tmp_path / "run"), started=True, **settings)
     yield process
     process.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def signals_and_logs() -> Iterator[None]:
+    """Put back what a server in this process would leave changed."""
+    loggers = [logging.getLogger(name) for name in (LOGGER, "uvicorn", "asyncio")]
+    kept = [(one, one.handlers[:], one.level, one.propagate) for one in loggers]
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    for one, its, level, propagate in kept:
+        one.handlers[:], one.level, one.propagate = its, level, propagate

@@ -24,7 +24,7 @@ class RedisProcess:
     def __init__(self, folder: Path, **more: str) -> None:
         if shutil.which("redis-server") is None:
             pytest.skip("needs redis-server, which is not installed")
-        self.folder, self.port, self._more = folder, free_port(), more
+        self.folder, self.port, self._bus, self._more = folder, free_port(), free_port(), more
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.start()
 
@@ -32,6 +32,7 @@ class RedisProcess:
         """Start it and wait until it answers."""
         settings = {
             "port": self.port,
+            "cluster-port": self._bus,  # without it 10,000 above the port, which may be too high
             "bind": "127.0.0.1",
             "dir": self.folder,
             "save": "",
@@ -50,6 +51,7 @@ class RedisProcess:
                         return
             except OSError:
                 pass
+            assert self.process.poll() is None, "redis-server ended"
             assert time.monotonic() < deadline, "redis-server did not start"
             time.sleep(0.02)
 

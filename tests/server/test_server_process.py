@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import socket
@@ -18,7 +17,6 @@ from small_server import ADMIN, N_ITEMS, ServerProcess, run_of
 from typer.testing import CliRunner
 
 from twotower.cli import app
-from twotower.server.logs import LOGGER
 
 pytestmark = [
     pytest.mark.slow,  # most start processes, which import torch
@@ -188,19 +186,6 @@ def named(model, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         names = {"RUN": str(run), "BROKEN": str(broken), "TAKEN": str(taken.getsockname()[1])}
         yield lambda arguments: ["serve", "--port", "0", *(names.get(a, a) for a in arguments)]
-
-
-@pytest.fixture
-def signals_and_logs():
-    """Put back what a server in this process would leave changed."""
-    loggers = [logging.getLogger(name) for name in (LOGGER, "uvicorn", "asyncio")]
-    kept = [(one, one.handlers[:], one.level, one.propagate) for one in loggers]
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-    for one, its, level, propagate in kept:
-        one.handlers[:], one.level, one.propagate = its, level, propagate
 
 
 def said(arguments, code, stderr, words):
