@@ -17,7 +17,7 @@ PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo serve test lint format docs notebook bench sbom clean
+.PHONY: help install demo serve test kernels lint format docs notebook bench sbom clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -36,8 +36,13 @@ serve: $(STAMP) ## serve the demo run, with a page at http://127.0.0.1:8000/
 	test -f $(DEMO_RUN)/metrics.json || $(BIN)/twotower demo --out $(DEMO_RUN)
 	$(BIN)/twotower serve $(DEMO_RUN)
 
-test: lint ## lint, type-check, check import layers and run all tests
+test: $(STAMP) ## lint, type-check, check import layers and run all tests
+	$(MAKE) --no-print-directory --jobs=2 lint kernels
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+
+# Compiled once, and not in each process of pytest; beside the checks of `lint`, which need one core.
+kernels: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/compile_kernels.py
 
 lint: $(STAMP) ## only lint, type-check and check import layers
 	$(BIN)/ruff check .
