@@ -237,3 +237,24 @@ def test_who_was_deleted_from_one_store_does_not_come_back_with_events_of_anothe
     assert NEW not in kept.interactions["person"].to_list()
     found = load_parts(run.config()).train.interactions["person"].to_list()
     assert (found.count(gone), found.count(later), found.count(NEW)) == (1, 2, 0)
+
+
+def test_who_was_deleted_before_the_run_was_first_continued_does_not_come_back(trained, folder):
+    """The files of the config still have the user, and the next events are those of no store."""
+    run, said = Run(folder / "forgotten first"), list[str]()
+    shutil.copytree(trained.path, run.path)
+    gone = trained.recommender().user_ids.to_list()[1]
+    erasures = deletions("store", (gone, 4))
+    assert continue_run(run.path, replace(table(1, 0), erasures=erasures), log=said.append).new == 0
+    assert "the run still has 1 user deleted" in said[-1]
+    forget_users(run, erasures)
+    rows = table(5, 6).interactions.with_columns(pl.lit(None, dtype=pl.Int64).alias(PLACE))
+    done = continue_run(run.path, EventTable(rows, TrainedUpTo()), log=said.append)
+    assert done.new == 2
+    assert not any("0 later" in line for line in said)
+    assert gone not in run.recommender().user_ids.to_list()
+    parts = load_parts(run.config())
+    assert not any(gone in of.interactions["person"] for of in (parts.train, parts.validation, parts.test))
+    assert mark(run).erased == {"store": 1}
+    assert continue_run(run.path, replace(table(1, 0), erasures=erasures), log=said.append).new == 0
+    assert "no new events" in said[-1]

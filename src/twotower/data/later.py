@@ -44,7 +44,7 @@ def with_later(
     for part in (parts.test, parts.validation, *([] if isinstance(train, StoredTrain) else [train])):
         known = part.interactions.select(keys).cast({name: rows.schema[name] for name in keys})
         rows = rows.join(known, on=keys, how="anti", nulls_equal=True, maintain_order="left")
-    notes = [f"{count_of(rows.height, 'later interaction')} added to the training set"]
+    notes = [f"{count_of(rows.height, 'later interaction')} added to the training set"] if len(events) else []
     if left := events.height - rows.height:
         notes.append(f"{count_of(left, 'later interaction')} left out, which the data has already")
     table = _with_items(train.items, schema.item, items)

@@ -14,15 +14,17 @@ import polars as pl
 from twotower import __version__
 from twotower.config import Config
 from twotower.core.locking import alone_in
+from twotower.core.wording import count_of
 from twotower.data.fingerprint import fingerprint
 from twotower.data.later import with_later
 from twotower.data.splitting import Parts
 from twotower.estimator import TwoTower
 from twotower.estimator.continuing import continued
 from twotower.recommender import Recommender
+from twotower.recommender.bundle import read_facts
 from twotower.recommender.drift import DriftReference
 from twotower.recommender.left_out import as_loaded
-from twotower.recommender.trained_up_to import FACT
+from twotower.recommender.trained_up_to import FACT, TrainedUpTo
 from twotower.training import Callback, write_history
 from twotower.workflows.chosen import CHOSEN, chosen_in
 from twotower.workflows.event_table import EventTable
@@ -111,6 +113,12 @@ def _continued(
         log(f"note: {note}")
     if not new.interactions.height:
         log("no new events, so nothing was trained")
+        pending = TrainedUpTo.of(read_facts(run.bundle)).pending(events.erasures)
+        if deleted := int((pending.places(model.user_ids) >= 0).sum()):
+            log(
+                f"note: the run still has {count_of(deleted, 'user')} deleted from the store since; "
+                f"`twotower forget STORE {run.path} --user ID` of one of them deletes all"
+            )
         return Continued(run, run.metrics(), 0)
     table = new if known is None else known.joined(new, schema.user)
     table = table.without_erased(schema.user)

@@ -9,15 +9,17 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
+import polars as pl
 
 from twotower.core.atomic import write_text
 from twotower.core.erasure import Erasures
 from twotower.core.locking import alone_in
+from twotower.recommender import Recommender
 from twotower.recommender.bundle import read_facts
 from twotower.recommender.forgetting import without_users
 from twotower.recommender.trained_up_to import FACT, TrainedUpTo
 from twotower.workflows.chosen import CHOSEN, chosen_of
-from twotower.workflows.event_table import EventTable
+from twotower.workflows.event_table import PLACE, EventTable, columns_of
 from twotower.workflows.run import EVENTS, Run
 
 RECORD: Final = "erased.jsonl"
@@ -47,7 +49,7 @@ def forget_users(run: Run, erasures: Erasures) -> Forgotten:
     are. The checkpoints, which have vectors of all users, and a report, which may show lists of theirs, are
     removed. A line of ``erased.jsonl`` says when and how many, and the numbers of the store's records. The
     files that the run was trained from are not ours, and may still have the users: delete them there, or
-    train with ``--from``, which leaves them out.
+    train with ``--from``, which leaves them out by the records beside the events of the run.
 
     Raises:
         ConfigError: another process trains in the run; nobody would be left.
@@ -63,7 +65,7 @@ def forget_users(run: Run, erasures: Erasures) -> Forgotten:
             facts[CHOSEN] = chosen_of(run.checkpoints, model)
         facts[FACT] = mark.without(pending).state
         left = without_users(model, rows)
-        events = _forget_events(run, pending, files)
+        events = _forget_events(run, left, pending, files) if len(rows) or _has_events(run) else 0
         if run.checkpoints.is_dir():
             shutil.rmtree(run.checkpoints)
             files.append("checkpoints")
@@ -92,20 +94,40 @@ def _pending(run: Run, erasures: Erasures) -> tuple[dict[str, Any], TrainedUpTo,
     return facts, mark, mark.pending(erasures)
 
 
-def _forget_events(run: Run, pending: Erasures, files: list[str]) -> int:
-    """Delete users from the events that a run was continued on, and return how many these were."""
-    metrics = run.metrics()
-    name = metrics.get(EVENTS)
-    if not isinstance(name, str):
-        return 0
-    schema = run.recommender(index=False).encoder.schema
-    path = run.path / name
-    table = EventTable.read(path, schema)
-    nothing = EventTable(table.interactions.clear(), TrainedUpTo(), erasures=pending)
-    left = table.joined(nothing, schema.user)
-    data = metrics["data"]
+def _has_events(run: Run) -> bool:
+    return isinstance(run.metrics().get(EVENTS), str)
+
+
+def _forget_events(run: Run, left: Recommender, pending: Erasures, files: list[str]) -> int:
+    """Delete users from the events that a run was continued on, and return how many these were.
+
+    A run that was not continued gets a table without events: whatever it is continued on later, the files
+    that it was trained from may have the users.
+
+    Args:
+        run: the run.
+        left: its model without the users.
+        pending: the users.
+        files: gets the names of what was written.
+    """
+    metrics, schema = run.metrics(), left.encoder.schema
+    name, mark = metrics.get(EVENTS), TrainedUpTo(erased={pending.store: pending.last})
+    if isinstance(name, str):
+        table = EventTable.read(run.path / name, schema)
+    else:
+        ids = {schema.user: left.users.ids.dtype, schema.item: left.items.ids.dtype}
+        types = {column: ids.get(column, pl.Float64()) for column in columns_of(schema)}
+        name, table = (
+            "events-1.parquet",
+            EventTable(pl.DataFrame(schema={**types, PLACE: pl.Int64}), TrainedUpTo()),
+        )
+    erased = EventTable(table.interactions.clear(), mark, erasures=pending)
+    kept = table.joined(erased, schema.user)
+    data = metrics.setdefault("data", {})
     data[FORGOTTEN] = data.get(FORGOTTEN, 0) + len(pending.users)
-    run.write_metrics(metrics)  # first: the data are others from here on
-    left.write(path)
+    if EVENTS not in metrics:
+        kept.write(run.path / name)  # before the results name it
+    run.write_metrics({**metrics, EVENTS: name})  # first: the data are others from here on
+    kept.write(run.path / name)
     files += [name, "metrics.json"]
-    return table.interactions.height - left.interactions.height
+    return table.interactions.height - kept.interactions.height
