@@ -26,8 +26,9 @@ def test_it_prints_estimates_and_says_what_counts(call, run: Path, log_file: Pat
     found = call("evaluate", run, "--logged", log_file, "--temperature", "2", "--include-seen")
     assert found.code == 0, found.err
     for text in (
-        "doubly robust",
-        "SNIPS, weights up to",
+        "DR (doubly robust)",
+        "DR, clipped ",
+        "weights clipped at",
         "effective sample size",
         "softmax of temperature 2",
     ):

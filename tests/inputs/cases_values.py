@@ -403,7 +403,15 @@ CASES = [
         "times are noted",
         log([1569888000500, 1569888001000]),
         notes({"timestamp": "x"}),
-        ["column 'x': times are milliseconds since 1970"],
+        ["column 'x': times are milliseconds since 1970: '1569888000500' is read as 2019-10-01 00:00:00 UTC"],
+    ),
+    Case(
+        "the time of day of times is noted",
+        log(["31.12.2025 08:15", "01.11.2025 22:40"]),
+        notes({"timestamp": "x"}),
+        [
+            "column 'x': times are written like %d.%m.%Y: '31.12.2025 08:15' is read as 2025-12-31 08:15:00 UTC"
+        ],
     ),
     Case(
         "times of a new item",

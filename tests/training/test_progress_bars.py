@@ -73,6 +73,13 @@ def test_a_bar_fits_80_columns(reason: str) -> None:
     assert "━━━" in line
 
 
+def test_what_was_chosen_is_broken_between_words() -> None:
+    out = io.StringIO()
+    with Progress(console=Console(file=out, width=40)) as progress:
+        EpochBar(progress).on_choice(line="validation ndcg@100: linear 0.2816; kept [linear] (0.2868)")
+    assert "validation ndcg@100: linear 0.2816; kept\n[linear] (0.2868)" in out.getvalue()
+
+
 def test_lines() -> None:
     lines: list[str] = []
     phase(EpochLines(lines.append))

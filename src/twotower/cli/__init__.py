@@ -47,7 +47,7 @@ for _command, _example in (
     (synth, "twotower synth kuairec data/synthetic --scale 0.01"),
     (init, "twotower init ratings.csv films.csv --out films.toml"),
     (check, "twotower check films.toml"),
-    (train, "twotower train kuairec-sample --out runs/first --set training.epochs=20"),
+    (train, "twotower train kuairec-sample --out runs/first --set model.dim=32"),
     (evaluate, "twotower evaluate runs/first --json"),
     (compare, "twotower compare runs/first"),
     (report, "twotower report runs/first"),

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from twotower.workflows import LoggedEvaluation
 
-_TITLES = {"ips": "IPS", "snips": "SNIPS", "dr": "doubly robust"}
+_TITLES = {"ips": "IPS", "snips": "SNIPS", "dr": "DR (doubly robust)"}
 
 
 def evaluate_log(
@@ -58,7 +58,7 @@ def _print(evaluation: LoggedEvaluation) -> None:
         base, _, clipped = name.partition("_")
         less = found.ours_minus_logged[name]
         table.add_row(
-            _TITLES[base] + (f", weights up to {weights.clip:.3g}" if clipped else ""),
+            f"{base.upper()}, clipped" if clipped else _TITLES[base],
             f"{value:.4f}",
             bounds(value.as_dict(), ".4f"),
             f"{less:+.4f}",
@@ -70,6 +70,7 @@ def _print(evaluation: LoggedEvaluation) -> None:
     console.print(table)
     console.print(
         f"effective sample size {weights.effective:,.0f} of {found.rows:,} rows; our policy could show "
-        f"{weights.positive:,} of them; mean weight {weights.mean}; {weights.clipped:,} weights clipped",
+        f"{weights.positive:,} of them; mean weight {weights.mean}; {weights.clipped:,} weights clipped at "
+        f"{weights.clip:.3g}",
         markup=False,
     )

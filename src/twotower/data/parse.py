@@ -171,7 +171,9 @@ def parse_timestamp(
         raise where.unreadable(finite if str(error) == finite else rule, error, raw) from None
     if found is not None:
         if times.format not in ("s", "iso"):
-            found.add(where, f"times are {time_text.said(times.format)}", format=times.format)
+            row = times.values.is_not_null().arg_max() or 0
+            said = time_text.said(times.format, raw[row], times.values[row] or 0.0)
+            found.add(where, f"times are {said}", format=times.format)
         found.count(where, "read {count} such as NA as missing", "value", times.missing)
         if times.format == "iso":
             said = "read {count} without a time zone as UTC, beside others with one"

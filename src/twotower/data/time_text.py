@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from twotower.core.where import Ambiguous, Unreadable
@@ -141,9 +143,17 @@ def zoneless(text: pl.Series) -> int:
     return int((clock & ~zoned).sum()) if zoned.any() else 0
 
 
-def said(format: str) -> str:
-    """Return a note on how times were read."""
-    return f"{WORDS[format]} since 1970" if format in WORDS else f"written like {format}"
+def said(format: str, example: Any = None, seconds: float = 0.0) -> str:
+    """Return a note on how times were read, with one of them and what it is in seconds since 1970, if given.
+
+    >>> said("%d.%m.%Y", "08.12.2025 08:15", 1765181700.0)
+    "written like %d.%m.%Y: '08.12.2025 08:15' is read as 2025-12-08 08:15:00 UTC"
+    """
+    how = f"{WORDS[format]} since 1970" if format in WORDS else f"written like {format}"
+    if example is None:
+        return how
+    read = str(np.datetime64(math.floor(seconds), "s")).replace("T", " ")
+    return f"{how}: '{' '.join(str(example).split())}' is read as {read} UTC"
 
 
 def _numbers(values: pl.Series, given: str | None, events: bool) -> Times:

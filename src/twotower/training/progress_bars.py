@@ -174,7 +174,7 @@ class EpochBar(_Bar):
 
     def on_choice(self, *, line: str) -> None:
         """Write what was chosen above the bars."""
-        self._progress.console.print(line, soft_wrap=True, highlight=False)
+        self._progress.console.print(line, markup=False, highlight=False)
 
     def on_phase_end(self, *, reason: str) -> None:
         """Leave the bar with what ended the phase."""

@@ -322,7 +322,10 @@ def _clock(column: pl.Series, events: Table) -> str:
         return f"numbers from {at.min():g} to {at.max():g}, later is larger; not dates"
     ends = [datetime.fromtimestamp(float(end), UTC).date() for end in (seconds.min(), seconds.max())]  # type: ignore[arg-type]
     written = found.settings.get(column.name, {}).get("format")
-    return f"from {ends[0]} to {ends[1]}" + (f"; {said(written)}" if written else "")
+    if not written:
+        return f"from {ends[0]} to {ends[1]}"
+    row = seconds.is_not_null().arg_max() or 0
+    return f"from {ends[0]} to {ends[1]}; {said(written, column[row], seconds[row] or 0.0)}"
 
 
 def _own_order(events: Table, user: str, taken: set[str], unread: dict[str, str]) -> str | None:
