@@ -420,6 +420,18 @@ CASES = [
         ranks(timestamp="zuletzt"),
     ),
     Case(
+        "init: a day gives way to a time on that day",
+        {"a.csv": events(day=[time[:10] for time in ISO], gekauft=ISO)},
+        guess("a.csv"),
+        ranks(timestamp="gekauft"),
+    ),
+    Case(
+        "init: a day does not give way to a time on another day",
+        {"a.csv": events(day=[time[:10] for time in ISO], geliefert=[*ISO[1:], ISO[0]])},
+        guess("a.csv"),
+        ranks(timestamp="day"),
+    ),
+    Case(
         "init: a place in the user's sequence is an order and no label",
         {"a.csv": events(position=PLACE)},
         guess("a.csv"),

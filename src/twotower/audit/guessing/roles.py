@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -27,15 +26,15 @@ from twotower.audit.guessing.names import (
 )
 from twotower.audit.guessing.number_cells import FIX, not_all_numbers, numbers
 from twotower.audit.guessing.tables import Ask, Table, Tables, Told
+from twotower.audit.guessing.times import event_time
 from twotower.audit.statistics import Floats
-from twotower.core.where import Found
 from twotower.core.wording import count_of
 from twotower.data.checks import require_columns
 from twotower.data.merged import features_within
-from twotower.data.parse import missing_ids, parse_timestamp
+from twotower.data.parse import missing_ids
 from twotower.data.placeholders import placeholder_ids
 from twotower.data.splits.column import PART_WORDS
-from twotower.data.time_text import looks_like_times, said
+from twotower.data.time_text import looks_like_times
 from twotower.errors import ConfigError, DataError
 
 _WORDS = 20
@@ -48,8 +47,6 @@ _UNORDERED = (
     "it contains the action, in {what} of unknown order, so every row counts the same; to grade them, set "
     'label = "{column}" and levels = ["weakest", ..., "strongest"]'
 )
-_FIRST_YEAR = 365 * 86_400
-"""Seconds of 1970: smaller numbers count days, weeks or steps and are not dates."""
 _CLOCK = 0.95
 """Minimum share of the users whose first event has the same number, for a position counted from there."""
 
@@ -98,7 +95,7 @@ def find_roles(tables: Tables, told: Told, ask: Ask | None) -> Roles:
     taken = {tables.user, tables.item}
     part = _part(events.frame, taken)
     taken |= {part} if part else set()
-    timestamp, times = _time(events, taken, told, unread)
+    timestamp, times = event_time(events, taken, told, unread)
     taken |= {timestamp} if timestamp else set()
     order = _own_order(events, tables.user, taken, unread)
     own_order = timestamp is None and order is not None and told.timestamp is None
@@ -288,44 +285,6 @@ def _steps(frame: pl.DataFrame, free: list[str]) -> list[str]:
         ):
             found.append((not speaks_of_steps(words), rank(column, EVENTS) is None, column))
     return [column for _, _, column in sorted(found)]
-
-
-def _time(events: Table, taken: set[str], told: Told, unread: dict[str, str]) -> tuple[str | None, str]:
-    """Return the column with the time of the interactions, if one can be read as times, and its
-    description."""
-    frame = events.frame
-    if told.timestamp == "none":
-        return None, ""
-    if told.timestamp is not None:
-        require_columns(frame.columns, [told.timestamp], events.name)
-        return told.timestamp, _clock(frame[told.timestamp], events)
-    free = [c for c in frame.columns if c not in taken]
-    named = sorted((place, c) for c in free if (place := rank(c, TIMES)) is not None)
-    others = [c for c in free if not ends_like_id(c) and looks_like_times(frame[c].head(1000))]
-    for column in dict.fromkeys([*(c for _, c in named), *others]):
-        empty = frame[column].null_count() == frame.height
-        if empty or frame[column].dtype == pl.Boolean or is_duration(column):
-            continue
-        try:
-            return column, _clock(frame[column], events)
-        except DataError as error:
-            unread[column] = f"it can't be read as times: {error}"
-    return None, ""
-
-
-def _clock(column: pl.Series, events: Table) -> str:
-    """Return the range of times, and how they are written if not in the plain way."""
-    found = Found()
-    seconds = parse_timestamp(column, events.where(column.name), found=found, events=True)
-    if column.dtype.is_numeric() and (seconds.drop_nulls() < _FIRST_YEAR).all():
-        at = column.drop_nulls().to_numpy()
-        return f"numbers from {at.min():g} to {at.max():g}, later is larger; not dates"
-    ends = [datetime.fromtimestamp(float(end), UTC).date() for end in (seconds.min(), seconds.max())]  # type: ignore[arg-type]
-    written = found.settings.get(column.name, {}).get("format")
-    if not written:
-        return f"from {ends[0]} to {ends[1]}"
-    row = seconds.is_not_null().arg_max() or 0
-    return f"from {ends[0]} to {ends[1]}; {said(written, column[row], seconds[row] or 0.0)}"
 
 
 def _own_order(events: Table, user: str, taken: set[str], unread: dict[str, str]) -> str | None:
