@@ -22,7 +22,15 @@ def test_a_full_disk_leaves_no_folder_and_no_open_file(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(ColumnWriter, "close", full)
-    with pytest.raises(OSError, match="No space left on device"), Scratch(tmp_path) as scratch:
+    with pytest.raises(OSError, match="No space left on device") as found, Scratch(tmp_path) as scratch:
         columns = [scratch.column(name, np.int32) for name in ("a", "b")]
     assert set(closed) == set(columns)
     assert list(tmp_path.iterdir()) == []
+    assert found.value.filename == str(tmp_path)  # which disk it is that needs space
+
+
+@pytest.mark.parametrize(("number", "named"), [(errno.EFBIG, True), (errno.EPERM, False)])
+def test_the_error_of_a_full_disk_names_the_folder(tmp_path: Path, number: int, named: bool) -> None:
+    with pytest.raises(OSError, match="as the system says") as found, Scratch(tmp_path):
+        raise OSError(number, "as the system says")
+    assert found.value.filename == (str(tmp_path) if named else None)

@@ -14,7 +14,8 @@ from polars.exceptions import PolarsError
 
 from twotower.errors import BundleError, ConfigError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Numbers of the errors of a full disk."""
 
 
 @contextmanager
@@ -139,12 +140,12 @@ def disk_errors(path: Path) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise BundleError(_unwritable(path, error.strerror or str(error), error.errno in _FULL)) from None
+        raise BundleError(_unwritable(path, error.strerror or str(error), error.errno in FULL)) from None
     except PolarsError as error:  # Polars writes files itself, and not all its errors are OSErrors
         reason = str(error).splitlines()[0]
         if "os error" not in reason:
             raise
-        raise BundleError(_unwritable(path, reason, any(f"os error {n}" in reason for n in _FULL))) from None
+        raise BundleError(_unwritable(path, reason, any(f"os error {n}" in reason for n in FULL))) from None
 
 
 def _unwritable(path: Path, reason: str, full: bool) -> str:

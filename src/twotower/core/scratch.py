@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from numpy.typing import DTypeLike, NDArray
 
+from twotower.core.atomic import FULL
 from twotower.core.columns import ColumnWriter, mapped
 
 
@@ -49,10 +50,20 @@ class Scratch:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        with ExitStack() as ends:  # on a full disk closing fails too, and the folder goes all the same
-            ends.callback(shutil.rmtree, self.folder, ignore_errors=True)
-            for column in self._open.values():
-                ends.callback(column.close)
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._name(error)
+        try:
+            with ExitStack() as ends:  # on a full disk closing fails too, and the folder goes all the same
+                ends.callback(shutil.rmtree, self.folder, ignore_errors=True)
+                for column in self._open.values():
+                    ends.callback(column.close)
+        except OSError as closing:
+            self._name(closing)
+            raise
         if os.name == "nt":  # pragma: no cover - mapped files can't be removed there
             atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def _name(self, error: BaseException | None) -> None:
+        """Let the error of a full disk say which one it is: that of writing to an open file does not."""
+        if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+            error.filename = str(self.folder.parent)

@@ -134,9 +134,9 @@ class _Moments:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self.scratch is not None:
-            self.scratch.__exit__(*error)
+            self.scratch.__exit__(kind, error, trace)
 
 
 def moments(mean: F32, covariance: F64 | None = None) -> F32:
