@@ -15,6 +15,7 @@ from twotower.config.ranker import RankerConfig
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import ConfigError, DataError
 from twotower.estimator import second_stage
+from twotower.estimator.fitting import Fit
 from twotower.ranking.folds import Fold, check_unseen, folds
 
 
@@ -68,11 +69,15 @@ def test_a_later_event_is_refused_where_time_decides() -> None:
         check_unseen(late, fold.held, by_time=True)
 
 
-def test_what_can_not_be_divided_is_refused() -> None:
+def test_what_can_not_be_divided_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = pl.DataFrame({"user_id": [1, 2, 3], "item_id": [1, 2, 3]})
     train = Dataset.of(rows, schema={}).as_train()
     with pytest.raises(DataError, match=r"got 3 and 0 of 3; change ranker\.held_out"):
         list(folds(train, RankerConfig(), 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(Fit, "run", None)  # before the towers are trained
+        with pytest.raises(DataError, match=r"got 3 and 0 of 3; change ranker\.held_out"):
+            tt.TwoTower(kind="linear").fit(train, train, ranker={})
     with pytest.raises(ConfigError, match=r"ranker\.order 'time' needs the time of each interaction"):
         list(folds(train, RankerConfig(order="time"), 1))
     with pytest.raises(ConfigError, match=r"folds \* held_out must be at most 0.8, got 5 \* 0.2"):

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from twotower.config import Config, load_config
-from twotower.errors import DataError
+from twotower.config.ranker import RankerConfig
+from twotower.errors import ConfigError, DataError
 from twotower.workflows.reading import load_parts
 from twotower.workflows.run import Run
 from twotower.workflows.training import check_same_data, evaluate, train
@@ -55,3 +56,11 @@ def test_evaluate_says_where_the_store_is(runs: Path) -> None:
     assert found["ranking"] == ranking(runs / "always")["ranking"]
     assert said[0].startswith(f"reading the store of kuairec-sample: {runs / 'stores'}")
     assert said[0].endswith("MB; it can be deleted at any time")
+
+
+def test_a_second_stage_is_refused_before_a_store_is_built(tmp_path: Path) -> None:
+    config = load_config("kuairec-sample-ranking", ["data.store=always", f"data.store_dir={tmp_path}"])
+    with_ranker = config.model_copy(update={"ranker": RankerConfig()})
+    with pytest.raises(ConfigError, match=r"\[ranker\] needs the training set in memory, .*'never'"):
+        load_parts(with_ranker)
+    assert list(tmp_path.iterdir()) == []

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from twotower.config.named import PartName
 from twotower.config.sections import Count, Positive, Section, Share
+
+IN_MEMORY: Final = (
+    "[ranker] needs the training set in memory, and this one is on disk; set data.store = 'never', or leave "
+    "[ranker] out"
+)
+"""The error of a ranker for a training set on disk."""
 
 
 class RankerConfig(Section):

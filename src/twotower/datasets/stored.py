@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from twotower.config import Config
+from twotower.config.ranker import IN_MEMORY
 from twotower.config.schema import Schema
 from twotower.core.fingerprint import Fingerprint
 from twotower.data.fingerprint import fingerprint
@@ -29,7 +30,7 @@ from twotower.data.streaming.source import Batch, TableSource
 from twotower.data.table_files import files_of_table
 from twotower.data.tables import TableRead, read_table, reads_of
 from twotower.datasets.configured import FILES_VALIDATION, cut, read_raw
-from twotower.errors import DataError
+from twotower.errors import ConfigError, DataError
 
 FROM_ROWS: Final = 20_000_000
 """Rows of the interactions from which on ``auto`` takes a store: in memory they take some 5 GB."""
@@ -62,6 +63,8 @@ def load_stored(config: Config, log: Log) -> Parts | None:
     if (other := _no_place(config)) is not None:
         log(f"note: the training set stays in memory, because a store has no place for {other}")
         return None
+    if config.ranker is not None:
+        raise ConfigError(IN_MEMORY)
     folder = Path(data.store_dir) if data.store_dir is not None else default_folder()
     what = ", ".join(Path(path).name for path in _interactions(config)) or data.source
     key = _key(config)

@@ -9,20 +9,19 @@ from typing import Any
 
 import numba
 
-from twotower.config import ObjectiveConfig
 from twotower.config.parts import first_that
-from twotower.config.ranker import RankerConfig
+from twotower.config.ranker import IN_MEMORY, RankerConfig
 from twotower.core.wording import count_of
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.store import StoredTrain
 from twotower.errors import ConfigError, DataError, TwoTowerWarning
 from twotower.estimator.auto import AutoFit
 from twotower.estimator.fitting import Fit, Refit
-from twotower.estimator.settings import validated
+from twotower.estimator.settings import Settings, validated
 from twotower.evaluation import held_out_task
 from twotower.evaluation.ranker import RankRequest
 from twotower.ranking.examples import examples_of
-from twotower.ranking.folds import check_unseen, folds, order_of
+from twotower.ranking.folds import check_folds, check_unseen, folds, order_of
 from twotower.ranking.groups.registry import features_of
 from twotower.ranking.joining import batch_of
 from twotower.ranking.known import Batch, Queried
@@ -59,23 +58,23 @@ def trained(
     composed = TOWERS.get(fit.settings.model.kind).composed
     if ranker is None:
         return (AutoFit(fit) if composed else fit).run(train, validation, rule)
-    settings = _checked(ranker, fit.settings.objective, train)
+    settings = _checked(ranker, fit.settings, train)
     told: list[Refit] = []
     fit = replace(fit, chosen=told.append)
     model = (AutoFit(fit) if composed else fit).run(train, validation, rule)
     return SecondStageFit(fit, settings, told[0]).run(model, train, validation, rule)
 
 
-def _checked(
-    given: RankerConfig | Mapping[str, Any], objective: ObjectiveConfig, train: TrainPart
-) -> RankerConfig:
+def _checked(given: RankerConfig | Mapping[str, Any], towers: Settings, train: TrainPart) -> RankerConfig:
     """Return the settings of a ranker, once it is clear that one can be trained.
 
     Raises:
         ConfigError: a setting is not valid; the towers don't rank; there are no times, or no labels; the
             training set is on disk.
+        DataError: a fold would have no rows.
         MissingExtraError: LightGBM is not installed.
     """
+    objective = towers.objective
     settings = given if isinstance(given, RankerConfig) else validated(RankerConfig, "ranker", given)
     if not objective.implicit:
         raise ConfigError(
@@ -94,7 +93,7 @@ def _checked(
         )
     check_in_memory(train)
     Trees.check_installed()
-    order_of(settings, train)
+    check_folds(train, settings, towers.seed)
     return settings
 
 
@@ -105,10 +104,7 @@ def check_in_memory(train: TrainPart) -> None:
         ConfigError: it is on disk.
     """
     if isinstance(train, StoredTrain):
-        raise ConfigError(
-            "[ranker] needs the training set in memory, and this one is on disk; set data.store = 'never', "
-            "or leave [ranker] out"
-        )
+        raise ConfigError(IN_MEMORY)
 
 
 def carried_over(stage: SecondStage, model: Recommender, train: TrainPart) -> SecondStage:

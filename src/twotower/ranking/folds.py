@@ -58,6 +58,22 @@ def folds(train: TrainPart, settings: RankerConfig, seed: int) -> Iterator[Fold]
         ConfigError: by time, and there are no times.
         DataError: a part would have no rows.
     """
+    rows = train.interactions
+    for kept, held in _chosen(train, settings, seed):
+        yield Fold(
+            train.with_interactions(rows.filter(pl.Series(kept))).as_train(),
+            train.with_interactions(rows.filter(pl.Series(held))),
+        )
+
+
+def check_folds(train: TrainPart, settings: RankerConfig, seed: int) -> None:
+    """Make sure that a training set can be divided, before any towers are trained; raises as `folds`."""
+    for _ in _chosen(train, settings, seed):
+        pass
+
+
+def _chosen(train: TrainPart, settings: RankerConfig, seed: int) -> Iterator[tuple[Chosen, Chosen]]:
+    """Yield for each fold which rows the towers learn from, and which are to be ranked."""
     n, share, rows = settings.folds, settings.held_out, train.interactions
     if order_of(settings, train) == "time":
         time = train.times()
@@ -66,7 +82,7 @@ def folds(train: TrainPart, settings: RankerConfig, seed: int) -> Iterator[Fold]
         starts = [known[min(place, len(known) - 1)] if len(known) else np.nan for place in places]
         for place, start in enumerate(starts):
             end = starts[place + 1] if place + 1 < n else np.inf
-            yield _fold(train, ~(time >= start), (time >= start) & (time < end))
+            yield _both(~(time >= start), (time >= start) & (time < end))
         return
     rng = np.random.Generator(np.random.PCG64([seed, _FOLDS]))
     user = rows.get_column(train.schema.user).rank("dense").to_numpy()
@@ -78,20 +94,16 @@ def folds(train: TrainPart, settings: RankerConfig, seed: int) -> Iterator[Fold]
     stands = np.where(count[user] > 1, (within + rng.random(len(count))[user]) / count[user], 1.0)
     for fold in range(n):
         held: Chosen = (stands >= fold * share) & (stands < (fold + 1) * share)
-        yield _fold(train, ~held, held)
+        yield _both(~held, held)
 
 
-def _fold(train: TrainPart, kept: Chosen, held: Chosen) -> Fold:
-    rows = train.interactions
+def _both(kept: Chosen, held: Chosen) -> tuple[Chosen, Chosen]:
     if not kept.any() or not held.any():
         raise DataError(
             f"every fold of [ranker] needs rows to learn from and rows to rank, got {int(kept.sum()):,} and "
-            f"{int(held.sum()):,} of {len(rows):,}; change ranker.held_out or ranker.folds, or use more data"
+            f"{int(held.sum()):,} of {len(kept):,}; change ranker.held_out or ranker.folds, or use more data"
         )
-    return Fold(
-        train.with_interactions(rows.filter(pl.Series(kept))).as_train(),
-        train.with_interactions(rows.filter(pl.Series(held))),
-    )
+    return kept, held
 
 
 def check_unseen(known: Dataset, held: Dataset, *, by_time: bool) -> None:
