@@ -270,10 +270,11 @@ def _verdicts(config: Config, report: Mapping[str, Any]) -> tuple[Verdict, ...]:
         found.append(judged(beside))
     if not config.objective.implicit:
         found += _ranks_too(report.get("popularity") or {})
+    known = "No baseline is measured here" if beside is None else "That is the only baseline measured here"
+    found.append(Verdict(f"{known}; `twotower compare` tunes the others."))
     if (stages := report.get("stages")) is not None:
         found.append(Verdict(f"{stages['says']}."))
-    known = "No baseline is measured here" if beside is None else "That is the only baseline measured here"
-    return (*found, Verdict(f"{known}; `twotower compare` tunes the others."))
+    return tuple(found)
 
 
 def _ranks_too(popularity: Mapping[str, Any]) -> list[Verdict]:
