@@ -7,6 +7,7 @@ from pathlib import Path
 
 from twotower.cli.output import log, print_json, say
 from twotower.cli.progress import training_progress
+from twotower.core.wording import count_of
 
 
 def continue_from(path: Path, events: str, out: Path | None, *, full_gap: bool, as_json: bool) -> None:
@@ -35,7 +36,8 @@ def continue_from(path: Path, events: str, out: Path | None, *, full_gap: bool, 
         return
     said = done.metrics[CONTINUED]
     say(
-        f"{said['events']:,} events, {said['new_users']:,} new users and {said['new_items']:,} new items; "
+        f"{count_of(said['events'], 'event')}, {count_of(said['new_users'], 'new user')} and "
+        f"{count_of(said['new_items'], 'new item')}; "
         f"{said['cpu_seconds']:.1f} CPU seconds"
     )
     say(f"drift of the events from the earlier training set, 0 to 1: {drift_said(said['drift'])}")

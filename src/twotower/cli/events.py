@@ -10,6 +10,7 @@ import typer
 
 from twotower.cli.errors import guarded
 from twotower.cli.options import JsonOption
+from twotower.core.wording import count_of
 from twotower.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def events(
         return
     for note in table.notes:
         log(f"note: {note}")
-    log(f"wrote {table.interactions.height:,} interactions to {out}, with the columns of {finished.path}")
+    wrote = count_of(table.interactions.height, "interaction")
+    log(f"wrote {wrote} to {out}, with the columns of {finished.path}")
 
 
 def run_of(store: str, run: Path | None) -> Run:

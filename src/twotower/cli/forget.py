@@ -9,6 +9,7 @@ import typer
 
 from twotower.cli.errors import guarded
 from twotower.cli.options import JsonOption, RunArgument
+from twotower.core.wording import count_of
 
 
 @guarded
@@ -40,7 +41,8 @@ def forget(
     if as_json:
         print_json({"events": events, "users": done.users, "files": list(done.files)})
         return
-    log(f"{events:,} events deleted from the store; record {erasures.last} has a keyed hash of the id")
+    deleted = count_of(events, "event")
+    log(f"{deleted} deleted from the store; record {erasures.last} has a keyed hash of the id")
     if not (events or done.users):
         log(f"note: neither the store nor the run had the user {name!r} (any more); check the id")
     changed = ", ".join(done.files) or "nothing: it did not have the user"

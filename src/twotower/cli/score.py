@@ -8,6 +8,7 @@ import typer
 
 from twotower.cli.errors import guarded
 from twotower.cli.options import JsonOption, RunArgument
+from twotower.core.wording import count_of
 
 
 @guarded
@@ -40,4 +41,4 @@ def score(
     if as_json:
         print_json({"out": without_secrets(out), **done.as_dict()})
     else:
-        log(f"wrote {done.rows:,} rows to {without_secrets(out)}")
+        log(f"wrote {count_of(done.rows, 'row')} to {without_secrets(out)}")
