@@ -31,6 +31,13 @@ def test_a_run_is_published_and_asked(call, run: Path, tmp_path: Path) -> None:
     for more in ({}, {"filters": {shown.name: shown.drop_nulls()[0]}}, {"deny": exact.item_ids.head(3)}):
         assert model.recommend([3, 5], k=4, **more).equals(exact.recommend([3, 5], k=4, **more))
 
+    searched, asked = [], type(model.index).search
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model.index), "search", lambda *a, **b: searched.append(a) or asked(*a, **b))
+        listed = call("recommend", run, "--user", 3, "-k", 4, "--index", address, "--json")
+    assert searched, listed.err
+    assert listed.json == call("recommend", run, "--user", 3, "-k", 4, "--exact", "--json").json
+
 
 def test_wrong_settings_are_refused(call, run: Path, tmp_path: Path) -> None:
     address = f"milvus:{tmp_path / 'items.db'}"
@@ -45,6 +52,13 @@ def test_wrong_settings_are_refused(call, run: Path, tmp_path: Path) -> None:
         assert answer.code == 2
         assert message in answer.err
         assert "secret" not in answer.err
+    for args, message in [
+        (("--index", address, "--exact"), "--index can't be combined with --exact or --engine"),
+        (("--index", "http://host/items"), "the address of a vector database must be milvus://HOST:PORT"),
+    ]:
+        answer = call("recommend", run, "--user", 3, *args)
+        assert answer.code == 2
+        assert message in " ".join(answer.err.split())
     assert not (tmp_path / "items.db").exists()
     with pytest.raises(tt.TwoTowerError, match=r"must have the bundle's version, .* is none"):
         tt.load(run, index=address)

@@ -21,6 +21,7 @@ from twotower.cli.options import (
     candidates,
     engine_of,
 )
+from twotower.core.wording import count_of
 
 _SOMEONE_NEW = " For someone new give --item ID or --feature COLUMN=VALUE too."
 
@@ -115,6 +116,15 @@ def recommend(
     exact: Annotated[
         bool, typer.Option("--exact", help="Score every item, even if the run has an index.")
     ] = False,
+    index: Annotated[
+        str | None,
+        typer.Option(
+            "--index",
+            metavar="ADDRESS",
+            help="Search in the vector database that the run was published to, such as "
+            "milvus://HOST:PORT/COLLECTION, instead of the run's own index.",
+        ),
+    ] = None,
     engine: EngineOption = None,
     address: AddressOption = None,
     workers: WorkersOption = None,
@@ -131,6 +141,7 @@ def recommend(
     around = _around(context, at, everyone=everyone)
     if everyone == (out is None):
         raise typer.BadParameter("--all and --out FILE must be used together")
+    searched = _searched(index, engine, exact=exact)
     place = engine_of(engine, address, workers)
     from twotower import workflows  # noqa: PLC0415
     from twotower.cli import output  # noqa: PLC0415
@@ -140,8 +151,8 @@ def recommend(
 
     finished = workflows.Run.finished(run)
     finished.check_output(out)
-    recommender = finished.recommender(index=not exact)
-    if recommender.index is not None:
+    recommender = finished.recommender(index=searched)
+    if recommender.index is not None and index is None:
         output.log(finished.index_note())
 
     filters = candidates(recommender, allow, deny, strict=strict) | _rules(diversity)
@@ -159,7 +170,7 @@ def recommend(
         if as_json:
             output.print_json({"out": without_secrets(out), "rows": rows})
         else:
-            output.log(f"wrote {rows:,} rows to {without_secrets(out)}")
+            output.log(f"wrote {count_of(rows, 'row')} to {without_secrets(out)}")
         return
     if items or described:
         user = next(iter(users), None)
@@ -202,6 +213,13 @@ def _check_who(users: list[str], described: object, engine: str | None, *, every
         raise typer.BadParameter(
             f"--item and --feature describe one user, got {len(users)} of --user; run it once for each"
         )
+
+
+def _searched(index: str | None, engine: str | None, *, exact: bool) -> bool | str:
+    """Return which index is searched: an address, that of the run (true), or none."""
+    if index is not None and (exact or engine is not None):
+        raise typer.BadParameter("--index can't be combined with --exact or --engine; leave one of them out")
+    return not exact if index is None else index
 
 
 def _around(context: list[str] | None, at: datetime | None, *, everyone: bool) -> dict[str, Any]:
