@@ -168,7 +168,7 @@ def test_the_verdict_in_words_with_its_interval(ranks: bool, gap: float, says: s
 
 def test_the_second_stage_is_said_after_the_baseline() -> None:
     measured = results(ranks=True, gap=0.2) | {"stages": {"says": "The second stage changes it"}}
-    said = [one.text for one in endings.trained(configs()[True], measured, Path(SHORT)).verdicts]
+    said = [one.says for one in endings.trained(configs()[True], measured, Path(SHORT)).verdicts]
     assert said[0].startswith("Beats popularity")
     assert said[1].startswith("That is the only baseline")
     assert said[2:] == ["The second stage changes it."]
