@@ -54,7 +54,7 @@ def config_of(name: str, folder: Path, kind: str) -> Config:
             given |= {"positive": {"duration_rank": 0.8}, "evaluation": {"candidates": "test_pairs"}}
         return resolved(Config.model_validate(given))
     tables = {"interactions": str(folder / name / "interactions.parquet")}
-    schema: dict[str, Any] = {"timestamp": "timestamp"}
+    schema: dict[str, Any] = {"timestamp": "timestamp" if name == "ml-100k" else "position"}
     if name == "ml-100k":
         tables |= {side: str(folder / name / f"{side}.parquet") for side in ("users", "items")}
         schema |= {
@@ -64,6 +64,8 @@ def config_of(name: str, folder: Path, kind: str) -> Config:
         }
         given |= {"positive": {"threshold": 4.0}, "split": {"method": "temporal"}}
     else:
+        tables["items"] = str(folder / name / "items.parquet")
+        schema["items"] = {"attributes": "categories"}
         given |= {"split": {"method": "leave_last"}}
     return resolved(Config.model_validate(given | {"data": tables, "schema": schema}))
 
