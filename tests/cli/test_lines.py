@@ -43,6 +43,11 @@ def test_lines_that_fit_are_as_they_were_and_a_path_stays_whole() -> None:
     )
 
 
+def test_a_number_stays_with_its_unit() -> None:
+    message = "0 errors, 1 warning, rows: train 6300; 0.3 s"
+    assert fitted(message, Terminal()) == "0 errors, 1 warning, rows: train 6300;\n0.3 s"
+
+
 def test_a_file_or_a_pipe_gets_whole_lines() -> None:
     message = "word " * 100
     assert fitted(message, io.StringIO()) == message

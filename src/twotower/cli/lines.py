@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from typing import TextIO
 
 from rich.cells import cell_len
+
+_BOUND = "\ue000"
+"""Stands for the space between a number and its unit, where a line is not broken."""
 
 
 def fitted(message: str, stream: TextIO) -> str:
@@ -20,4 +24,6 @@ def fitted(message: str, stream: TextIO) -> str:
 
 
 def _broken(line: str, width: int) -> str:
-    return textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False)
+    bound = re.sub(r"(\d) (?=(?:s|MB|GB)\b)", rf"\1{_BOUND}", line)
+    broken = textwrap.fill(bound, width, break_long_words=False, break_on_hyphens=False)
+    return broken.replace(_BOUND, " ")
