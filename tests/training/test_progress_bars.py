@@ -6,6 +6,7 @@ import io
 import math
 import sys
 import types
+from itertools import count
 from typing import Any
 
 import pytest
@@ -53,6 +54,18 @@ def test_the_bar_of_a_posterior_has_no_loss() -> None:
         assert task.fields["told"] == "posterior means of the id vectors"
         bar.on_phase_end(reason="better on validation")
         assert (task.description, task.fields["told"]) == ("posterior: better on validation", "")
+
+
+def test_a_phase_that_ended_shows_the_time_that_it_took() -> None:
+    clock, out = count(0, 3), io.StringIO()
+    display = epoch_progress()
+    display.get_time = lambda: float(next(clock))
+    phase(EpochBar(display))
+    (task,) = display.tasks
+    assert task.elapsed is not None
+    Console(file=out, width=80).print(display.get_renderable())
+    assert out.getvalue().rstrip().endswith(f"0:00:{task.elapsed:02.0f}")
+    assert task.elapsed > 9
 
 
 @pytest.mark.parametrize("reason", ["early stopping", "not better on validation, left out"])

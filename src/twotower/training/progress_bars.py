@@ -8,12 +8,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from importlib import import_module
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
+from rich.text import Text
 
 from twotower.errors import ConfigError
 from twotower.training.callback import Callback, Record
@@ -69,9 +71,19 @@ def epoch_progress() -> Progress:
         TextColumn("{task.description}"),
         BarColumn(bar_width=12),
         TextColumn("{task.fields[told]}"),
-        TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
+        _Time(table_column=Column(no_wrap=True, min_width=7)),
     )
     return Progress(*columns, console=Console(file=sys.stderr))
+
+
+class _Time(TimeRemainingColumn):
+    """The time that is left, and of a phase that ended the time that it took."""
+
+    def render(self, task: Task) -> Text:
+        """Return what to show."""
+        if task.stop_time is None or task.elapsed is None:
+            return super().render(task)
+        return Text(str(timedelta(seconds=int(task.elapsed))), style="progress.elapsed")
 
 
 class EpochLines(Callback):
