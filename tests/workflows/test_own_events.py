@@ -10,11 +10,13 @@ import pytest
 
 from twotower import workflows
 from twotower.config import load_config
+from twotower.core.erasure import Erased, Erasures, keyed
 from twotower.data.splitting import Parts
 from twotower.errors import DataError
 from twotower.recommender.trained_up_to import TrainedUpTo
 from twotower.workflows.continuing import continue_run
 from twotower.workflows.event_table import PLACE, EventTable, columns_of
+from twotower.workflows.forgetting import forget_users
 from twotower.workflows.own_events import checked
 from twotower.workflows.reading import load_parts
 from twotower.workflows.run import Run
@@ -96,3 +98,28 @@ def test_a_config_s_table_is_read_alike(run: Run, folder: Path) -> None:
     config = load_config(run.config_file, [f"data.events='{folder / 'wrong.parquet'}'"], saved=True)
     with pytest.raises(DataError, match="a label must be a finite number"):
         load_parts(config)
+
+
+def test_a_run_that_has_a_table_from_the_start_is_continued_and_loses_only_who_is_deleted(
+    run: Run, parts: Parts, folder: Path
+) -> None:
+    """The table is the user's own, with texts and milliseconds, and is left as it is."""
+    path = folder / "given.parquet"
+    given = table(stars=pl.col("stars").cast(pl.String), at=(pl.col("at") * 1000).cast(pl.Int64))
+    given.interactions.drop(PLACE).write_parquet(path)
+    before, said = path.read_bytes(), list[str]()
+    config = load_config(run.config_file, [f"data.events='{path}'"], saved=True)
+    load_parts(config, log=said.append)
+    assert any("milliseconds" in line for line in said)
+    first = workflows.train(config, folder / "given").run
+    rows = table(at=pl.col("at") + 5).interactions.cast({"stars": pl.Float64}).head(1)
+    more = continue_run(first.path, EventTable(rows, TrainedUpTo()), folder / "given more")
+    assert more.new == 1
+    assert len(load_parts(more.run.config()).train) == len(parts.train) + 3
+    key = "a key"
+    forget_users(first, Erasures(key, [Erased(1, keyed(key, "77"), 9, 1, 0.0)], "store"))
+    left = load_parts(first.config()).train
+    assert len(left) == len(parts.train) + 1
+    assert 77 not in left.interactions["person"]
+    assert left.times().max() == 1e9
+    assert path.read_bytes() == before

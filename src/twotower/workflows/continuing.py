@@ -104,7 +104,9 @@ def _continued(
     chosen = chosen_in(run, model)
     base = load_parts(_without_events(config), stages=stages, log=log)
     schema = base.train.schema
-    known = None if config.data.events is None else EventTable.read(Path(config.data.events), schema)
+    known = None
+    if config.data.events is not None:
+        known = checked(EventTable.read(Path(config.data.events), schema), base.train)
     before = base if known is None else _with(base, known)
     check_same_data(run, before)
     events = checked(events, base.train)

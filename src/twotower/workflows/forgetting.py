@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from twotower.recommender.forgetting import without_users
 from twotower.recommender.trained_up_to import FACT, TrainedUpTo
 from twotower.workflows.chosen import CHOSEN, chosen_of
 from twotower.workflows.event_table import PLACE, EventTable, columns_of
+from twotower.workflows.own_events import typed
 from twotower.workflows.run import EVENTS, Run
 
 RECORD: Final = "erased.jsonl"
@@ -65,7 +67,7 @@ def forget_users(run: Run, erasures: Erasures) -> Forgotten:
             facts[CHOSEN] = chosen_of(run.checkpoints, model)
         facts[FACT] = mark.without(pending).state
         left = without_users(model, rows)
-        events = _forget_events(run, left, pending, files) if len(rows) or _has_events(run) else 0
+        events = _forget_events(run, left, pending, files) if len(rows) or run.config().data.events else 0
         if run.checkpoints.is_dir():
             shutil.rmtree(run.checkpoints)
             files.append("checkpoints")
@@ -94,15 +96,12 @@ def _pending(run: Run, erasures: Erasures) -> tuple[dict[str, Any], TrainedUpTo,
     return facts, mark, mark.pending(erasures)
 
 
-def _has_events(run: Run) -> bool:
-    return isinstance(run.metrics().get(EVENTS), str)
-
-
 def _forget_events(run: Run, left: Recommender, pending: Erasures, files: list[str]) -> int:
-    """Delete users from the events that a run was continued on, and return how many these were.
+    """Delete users from the events that a run has besides its tables, and return how many these were.
 
-    A run that was not continued gets a table without events: whatever it is continued on later, the files
-    that it was trained from may have the users.
+    They become events of the run, where they were a table that its config names; a run without any gets a
+    table without rows. For whatever it is continued on later, the files that it was trained from may have the
+    users.
 
     Args:
         run: the run.
@@ -110,24 +109,21 @@ def _forget_events(run: Run, left: Recommender, pending: Erasures, files: list[s
         pending: the users.
         files: gets the names of what was written.
     """
-    metrics, schema = run.metrics(), left.encoder.schema
-    name, mark = metrics.get(EVENTS), TrainedUpTo(erased={pending.store: pending.last})
-    if isinstance(name, str):
-        table = EventTable.read(run.path / name, schema)
-    else:
-        ids = {schema.user: left.users.ids.dtype, schema.item: left.items.ids.dtype}
+    metrics, schema, given = run.metrics(), left.encoder.schema, run.config().data.events
+    ids = {schema.user: left.users.ids.dtype, schema.item: left.items.ids.dtype}
+    if given is None:
         types = {column: ids.get(column, pl.Float64()) for column in columns_of(schema)}
-        name, table = (
-            "events-1.parquet",
-            EventTable(pl.DataFrame(schema={**types, PLACE: pl.Int64}), TrainedUpTo()),
-        )
-    erased = EventTable(table.interactions.clear(), mark, erasures=pending)
-    kept = table.joined(erased, schema.user)
+        table = EventTable(pl.DataFrame(schema={**types, PLACE: pl.Int64}), TrainedUpTo())
+    else:
+        table = typed(EventTable.read(Path(given), schema), schema, *ids.values())
+    mark = TrainedUpTo(erased={pending.store: pending.last})
+    kept = table.joined(EventTable(table.interactions.clear(), mark, erasures=pending), schema.user)
+    name = metrics.setdefault(EVENTS, "events-1.parquet")
     data = metrics.setdefault("data", {})
     data[FORGOTTEN] = data.get(FORGOTTEN, 0) + len(pending.users)
-    if EVENTS not in metrics:
+    if not (run.path / name).exists():
         kept.write(run.path / name)  # before the results name it
-    run.write_metrics({**metrics, EVENTS: name})  # first: the data are others from here on
+    run.write_metrics(metrics)  # first: the data are others from here on
     kept.write(run.path / name)
     files += [name, "metrics.json"]
     return table.interactions.height - kept.interactions.height

@@ -1,4 +1,4 @@
-"""`checked`: a table of events that no store exported, read as interactions are."""
+"""`checked`, `typed`: a table of events that no store exported, read as interactions are."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from twotower.config.schema import Schema
 from twotower.core.lists import Lists
 from twotower.core.where import Found, Where
 from twotower.data.checks import check_interactions
@@ -20,9 +21,7 @@ SOURCE: Final = "the table of events"
 
 
 def checked(events: EventTable, train: TrainPart) -> EventTable:
-    """Return events with the types of a training set, times in seconds.
-
-    What a store exported has them, and is returned as it is: it has a mark.
+    """Return events with the types of a training set, times in seconds, and labels on its scale.
 
     Args:
         events: the table.
@@ -31,10 +30,31 @@ def checked(events: EventTable, train: TrainPart) -> EventTable:
     Raises:
         DataError: a value that can't be an interaction of this training set; the message has its row.
     """
+    schema = train.schema
+    found = typed(events, schema, train.ids("user").dtype, train.ids("item").dtype)
+    if schema.label is not None and found is not events:
+        known = Interactions(Lists.empty(0), train.labels().astype(np.float32))
+        if fault := known.fault(found.interactions.get_column(schema.label).to_numpy()):
+            raise DataError(f"{fault} in column '{schema.label}' of {SOURCE}; correct or drop these rows")
+    return found
+
+
+def typed(events: EventTable, schema: Schema, user: pl.DataType, item: pl.DataType) -> EventTable:
+    """Return events with the types of a schema, times in seconds.
+
+    What a store exported has them, and is returned as it is: it has a mark.
+
+    Args:
+        events: the table.
+        schema: of the data that it belongs to.
+        user, item: types of the ids there.
+
+    Raises:
+        DataError: a value that can't be that of an interaction; the message has its row.
+    """
     if events.mark.stores or not events.interactions.height:
         return events
-    schema, frame, found = train.schema, events.interactions, Found()
-    types = {schema.user: train.ids("user").dtype, schema.item: train.ids("item").dtype}
+    frame, found, types = events.interactions, Found(), {schema.user: user, schema.item: item}
     for column, dtype in types.items():
         values, where = frame.get_column(column), Where(SOURCE, column)
         where.refuse(values.is_null(), values, "every row needs an id", "Drop the rows without one")
@@ -46,8 +66,4 @@ def checked(events: EventTable, train: TrainPart) -> EventTable:
     bare = {"context": {}, "daily": {}, "missing_ids": "refuse", "interactions": texts}
     rows = check_interactions(frame, schema.model_copy(update=bare), SOURCE, found)
     rows = rows.with_columns(pl.col(column).cast(dtype) for column, dtype in types.items())
-    if schema.label is not None:
-        known = Interactions(Lists.empty(0), train.labels().astype(np.float32))
-        if fault := known.fault(rows.get_column(schema.label).to_numpy()):
-            raise DataError(f"{fault} in column '{schema.label}' of {SOURCE}; correct or drop these rows")
     return replace(events, interactions=rows, notes=(*events.notes, *found.notes))

@@ -30,7 +30,7 @@ def load_parts(config: Config, *, stages: Stages | None = None, log: Log = quiet
         ConfigError, DataError: a table or a setting is wrong; the message says how to fix it.
         BundleError: the store can't be written.
     """
-    stages = stages or Stages()
+    stages, notes = stages or Stages(), tuple[str, ...]()
     with stages("read"):
         bare = config.model_copy(update={"data": config.data.model_copy(update={"events": None})})
         parts = load_stored(bare, log)
@@ -39,9 +39,9 @@ def load_parts(config: Config, *, stages: Stages | None = None, log: Log = quiet
         parts = cut(config, raw) if parts is None else parts
         if config.data.events is not None:
             later = checked(EventTable.read(Path(config.data.events), parts.train.schema), parts.train)
-            later = later.without_erased(parts.train.schema.user)
+            later, notes = later.without_erased(parts.train.schema.user), later.notes
             parts = with_later(parts, later.interactions, later.items, later.erasures)
-    for note in notes_of(parts):
+    for note in (*notes, *notes_of(parts)):
         log(f"note: {note}")
     sizes = ", ".join(f"{name} {rows:,}" for name, rows in sizes_of(parts).items())
     log(f"rows: {sizes}; {parts.train.users.height:,} users, {parts.train.items.height:,} items")
