@@ -133,6 +133,17 @@ def test_reasons_for_a_list(one: Recommender) -> None:
     assert table.filter(pl.col("contribution") > 0).height >= 4
 
 
+def test_what_a_user_has_twice_is_one_reason(one: Recommender) -> None:
+    query = Query(history=[0, 2, 0, 4, 0])
+    found = one.recommend(query, 2)
+    table = one.explain(query, found["item_id"])
+    for item, score in found.select("item_id", "score").iter_rows():
+        part = table.filter(pl.col("item_id") == item)
+        assert sorted(part["because_item_id"]) == [0, 2, 4]
+        assert part["contribution"].is_sorted(descending=True)
+        npt.assert_allclose(part["base"][0] + part["contribution"].sum(), score, atol=1e-4)
+
+
 def test_a_saved_recommender_folds_in_and_explains_alike(model: Recommender, tmp_path: Path) -> None:
     model.save(tmp_path / "bundle")
     again = Recommender.load(tmp_path / "bundle")

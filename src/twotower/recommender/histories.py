@@ -181,6 +181,11 @@ class Histories(ShortRepr, ABC):
             raise ConfigError("explain needs at least one item to explain, got none")
         rows, split = self.reasons(vector, asked)
         base, parts = split(of)
+        distinct, place = np.unique(rows, return_inverse=True)
+        if len(distinct) < len(rows):  # what a user has twice is one reason
+            summed = np.zeros((len(distinct), len(of)))
+            np.add.at(summed, place, parts.T)
+            rows, parts = distinct, summed.T
         order = np.argsort(-parts, axis=1, kind="stable")
         each = np.repeat(np.arange(len(of)), len(rows))
         ids, column = self.catalogue.items.ids, self.towers.encoder.schema.item

@@ -186,10 +186,10 @@ class Recommender(VectorAnswers, Predictor, Ranker):
     def explain(self, user: Id | Query | Sequence[Id], items: Ids) -> pl.DataFrame:
         """Divide the scores of items for one user among the items that the user has.
 
-        ``score = base + sum of the contributions``, exactly; see `twotower.towers.FoldIn.explain`. If the
-        user tower reads histories, a contribution is what the score loses without the item, and an item that
-        is there twice is left out as one. The base is then the score without a history, if the tower is
-        linear in it, or has besides what the items do together.
+        ``score = base + sum of the contributions``, exactly; see `twotower.towers.FoldIn.explain`. What the
+        user has twice is one item, with the sum of what it contributes. If the user tower reads histories, a
+        contribution is what the score loses without the item. The base is then the score without a history,
+        if the tower is linear in it, or has besides what the items do together.
 
         Args:
             user: the id of a known user, or a `Query`.
