@@ -179,6 +179,14 @@ def test_the_users_fault_has_a_traceback_on_demand_only() -> None:
     assert "Traceback" in invoke(DataError("no column"), TWOTOWER_DEBUG="1")[1]
 
 
+def test_a_process_ends_with_one_line_and_code_2() -> None:
+    command = [sys.executable, "-m", "twotower", "compare", "nowhere.toml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: there is no 'nowhere.toml'")
+
+
 def test_ctrl_c_is_130() -> None:
     assert invoke(KeyboardInterrupt()) == (130, "interrupted\n")
 

@@ -342,7 +342,7 @@ CASES = [
         Error("'data.encoding'", "must be an encoding such as utf-8, latin-1"),
     ),
     Case(
-        "an encoding of a table that there is not",
+        "an encoding of an unknown table",
         {"c.toml": f'[data]\nencoding = {{ films = "latin-1" }}\n{LOG}'},
         parts,
         Error("'data.encoding'", "must be for interactions, users or items, got 'films'"),

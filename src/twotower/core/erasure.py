@@ -85,7 +85,7 @@ class Erasures:
         for of in (*self._each(), *later._each()):
             before = found.get(of.store, of)
             users = {one.number: one for one in (*before.users, *of.users)}
-            found[of.store] = Erasures(of.key or before.key, list(users.values()), of.store)
+            found[of.store] = Erasures(of.key, list(users.values()), of.store)
         last = found.pop(later.store)
         return replace(last, others=tuple(of for of in found.values() if of.users))
 
