@@ -96,6 +96,13 @@ def test_a_variable_can_name_a_file_with_the_value(call, served, tmp_path: Path)
     assert "secret" not in both.err
 
 
+def test_a_variable_that_sets_nothing_is_noted_unless_it_is_another_program_s(call, served) -> None:
+    env = {"TWOTOWER_LIMIT": "k=7", "TWOTOWER_PORT_8000_TCP": "tcp://10.0.0.1", "TWOTOWER_MILVUS_TOKEN": "x"}
+    served(call, "runs/a", TWOTOWER_SERVICE_PORT="8000", TWOTOWER_PORT="8123", TWOTOWER_OPEN="Yes", **env)
+    said = call("serve", "runs/a").err.split("note: ")
+    assert said[1:] == ["TWOTOWER_LIMIT sets nothing. Did you mean 'TWOTOWER_LIMITS'?\n"]
+
+
 @pytest.mark.parametrize(
     ("words", "env", "message"),
     [
@@ -106,6 +113,7 @@ def test_a_variable_can_name_a_file_with_the_value(call, served, tmp_path: Path)
         (["a", "b", "--split", "half"], {}, "--split must be numbers such as 90/10"),
         (["a", "x/a", "--split", "50/50"], {}, "must have different names, got a, a"),
         (["a"], {"TWOTOWER_PORT": "tcp://10.0.0.1:80"}, "as Kubernetes sets TWOTOWER_PORT"),
+        (["a"], {"TWOTOWER_OPEN": "maybe"}, "TWOTOWER_OPEN must be true or false, got 'maybe'"),
         (["a"], {"TWOTOWER_STORE_FILE": "no-file"}, "TWOTOWER_STORE_FILE must name a text file"),
         (["a"], {"TWOTOWER_ADMIN_TOKEN_FILE": "/dev/null"}, "names an empty file"),
     ],

@@ -24,6 +24,10 @@ KEPT = "\b\n"
 
 PREFIX = "TWOTOWER"
 """Of the variables that set options."""
+_SWITCH = ("true", "false", "yes", "no", "on", "off", "1", "0", "t", "f", "y", "n")
+"""Values of a variable of a switch."""
+_OTHERS = ("DEBUG", "MILVUS_TOKEN", "MILVUS_TOKEN_FILE")
+"""Names of variables that are read elsewhere."""
 
 
 class Commands(TyperGroup):
@@ -82,8 +86,27 @@ class FromEnvironment(Command):
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
         """Read the environment before the command line, which wins."""
+        self._check_variables()
         extra |= {"auto_envvar_prefix": PREFIX, "default_map": self._from_files()}
         return super().make_context(info_name, args, parent, **extra)
+
+    def _check_variables(self) -> None:
+        """Refuse a switch that is neither on nor off, and note variables that set nothing, by a slip of the
+        pen; others, such as those that Kubernetes sets for services, are not ours."""
+        known: dict[str, Any] = {_variable(one).removeprefix(f"{PREFIX}_"): one for one in self.params}
+        names = {*known, *(f"{name}_FILE" for name in known), *_OTHERS}
+        for variable, text in sorted(os.environ.items()):
+            name = variable.removeprefix(f"{PREFIX}_")
+            if name == variable or not text:
+                continue
+            if name in known:
+                switch = known[name].param_type_name == "option" and known[name].is_flag
+                if switch and text.strip().lower() not in _SWITCH:
+                    raise ConfigError(f"{variable} must be true or false, got {text!r}")
+            others = name in names or "_SERVICE_" in name or "_TCP" in name
+            if not others and (near := nearest(name, sorted(names))):
+                near = near.replace("'", f"'{PREFIX}_", 1)
+                print(fitted(f"note: {variable} sets nothing.{near}", sys.stderr), file=sys.stderr)
 
     def _from_files(self) -> dict[str, Any]:
         own = {_variable(param): param for param in self.params if param.param_type_name == "option"}
