@@ -348,6 +348,18 @@ CASES = [
         Error("'data.encoding'", "must be for interactions, users or items, got 'films'"),
     ),
     Case(
+        "an encoding of users without a table of them",
+        {"c.toml": f'[data]\nencoding = {{ users = "latin-1" }}\n{LOG}'},
+        parts,
+        Error("encoding has one for users, and there is no table of users; leave it out, or set data.users"),
+    ),
+    Case(
+        "a number for an encoding",
+        {"c.toml": f"[data]\nencoding = {{ interactions = 3 }}\n{LOG}"},
+        parts,
+        Error("'data.encoding': must be an encoding such as", "got 3 for interactions"),
+    ),
+    Case(
         "Parquet that is not UTF-8",
         {"a.parquet": not_utf8},
         table("a.parquet"),

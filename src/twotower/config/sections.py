@@ -40,15 +40,16 @@ def _columns_by_table(value: Any) -> Any:
     return {table: tuple(names) if isinstance(names, list) else names for table, names in tables.items()}
 
 
-def _encoding(value: str | dict[str, str]) -> str | dict[str, str]:
+def _encoding(value: Any) -> Any:
     by_table = value if isinstance(value, dict) else {"interactions": value}
     for table, name in by_table.items():
         if table not in ("interactions", "users", "items"):
             raise ValueError(f"must be for interactions, users or items, got {table!r}")
         try:
             "".encode(name)
-        except (LookupError, ValueError):
-            raise ValueError("must be an encoding such as utf-8, latin-1 or utf-16") from None
+        except (LookupError, ValueError, TypeError):
+            said = f", got {name!r} for {table}" if isinstance(value, dict) else ""
+            raise ValueError(f"must be an encoding such as utf-8, latin-1 or utf-16{said}") from None
     return value
 
 
@@ -90,7 +91,7 @@ class DataConfig(Section):
     ] = Field(default_factory=dict)
     """Names of all columns of text files without a header: a list for the interactions, or one list per
     table: ``columns = { interactions = ["user", "item", "rating"], items = ["item", "title"] }``."""
-    encoding: Annotated[str | dict[str, str], AfterValidator(_encoding)] = "utf-8"
+    encoding: Annotated[str | dict[str, str], BeforeValidator(_encoding)] = "utf-8"
     """Encoding of text files, such as ``latin-1``; or of those that are not UTF-8, by table:
     ``encoding = { users = "latin-1" }``. UTF-16 is detected by its byte order mark."""
     repeats: Literal["max", "last", "first", "mean", "sum", "refuse"] = "max"
@@ -120,6 +121,12 @@ class DataConfig(Section):
             raise ValueError(
                 f"{tables[0]} is for source 'tables'; '{self.source}' "
                 + ("is packaged" if self.source == "kuairec-sample" else "is read from dir")
+            )
+        given = self.encoding if isinstance(self.encoding, dict) else {}
+        if alone := [name for name in ("users", "items") if name in given and getattr(self, name) is None]:
+            raise ValueError(
+                f"encoding has one for {alone[0]}, and there is no table of {alone[0]}; leave it out, or set "
+                f"data.{alone[0]}"
             )
         if self.source in ("tables", "kuairec-sample") and self.dir is not None:
             raise ValueError(f"dir is for raw files of a data set; source '{self.source}' does not read it")
