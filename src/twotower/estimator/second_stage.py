@@ -25,7 +25,6 @@ from twotower.ranking.folds import check_folds, check_unseen, folds, order_of
 from twotower.ranking.groups.registry import features_of
 from twotower.ranking.joining import batch_of
 from twotower.ranking.known import Batch, Queried
-from twotower.ranking.pool import Pool
 from twotower.ranking.second_stage import SecondStage
 from twotower.ranking.sources.registry import SOURCES
 from twotower.ranking.trees import Examples, Trees
@@ -203,9 +202,9 @@ class SecondStageFit:
         what = known_of(model, known, self.settings.sources)
 
         def found(request: RankRequest) -> tuple[Batch, Candidates]:
-            asked, rows, best = candidates_of(model, request, self.settings.candidates)
+            asked, best, pool = candidates_of(model, request, self.settings.candidates)
             queries = Queried(what, asked_of(what, asked.asked, asked.vectors))
-            best, batch = batch_of(self.settings, queries, best, Pool(len(model.items), rows, request.barred))
+            best, batch = batch_of(self.settings, queries, best, pool)
             return batch, best
 
         return examples_of(task, held, rule, self.settings.grades, found)

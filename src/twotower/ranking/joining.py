@@ -47,11 +47,10 @@ def _united(
     n, most = len(queries.asked), min(settings.candidates, found.items.shape[1])
     made = Candidates.empty(n, found.items.shape[1])
     offered = np.full((n, most, 2 * len(each)), np.nan, np.float32)
-    rows = np.arange(pool.n_items) if pool.rows is None else pool.rows
     unite(
         *(found.items, found.scores),
         *(np.stack([one.items for one in each], axis=1), np.stack([one.scores for one in each], axis=1)),
-        *(rows, queries.asked.vectors, queries.known.vectors),
+        *(pool.rows_of(np.arange(pool.size)), queries.asked.vectors, queries.known.vectors),
         *(made.items, made.scores, offered),
     )
     return made, offered

@@ -48,6 +48,10 @@ class Pool:
             places[(places >= 0) & ~open_[places]] = -1
         return places
 
+    def rows_of(self, places: NDArray[np.integer]) -> Rows:
+        """Return the model's row of each of some places, int64; -1 for an item that it doesn't know."""
+        return places.astype(np.int64) if self.rows is None else self.rows[places]
+
     @property
     def size(self) -> int:
         """How many places there are."""
@@ -59,6 +63,4 @@ class Pool:
 
     def between(self, first: int, last: int) -> Pool:
         """Return the pool of the queries from ``first`` up to ``last``."""
-        found = replace(self, barred=None if self.barred is None else self.barred.between(first, last))
-        found.__dict__["places"] = self.places  # the same for all queries
-        return found
+        return replace(self, barred=None if self.barred is None else self.barred.between(first, last))

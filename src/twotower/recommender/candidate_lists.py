@@ -12,9 +12,9 @@ from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.evaluation.stages import FirstStage, FurtherSources
 from twotower.ranking.joining import batch_of, found_by
 from twotower.ranking.known import Queried
-from twotower.ranking.pool import Pool
 from twotower.ranking.second_stage import SecondStage
-from twotower.recommender.list_stages import candidates_of, read_by
+from twotower.recommender.list_stages import candidates_of, encoded, read_by
+from twotower.recommender.query_encoder import EncodedQueries
 from twotower.recommender.state import RecommenderState
 
 if TYPE_CHECKING:
@@ -37,16 +37,18 @@ class CandidateLists(Ranker):
     def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Return the first k candidates of each user; see `Ranker`."""
         settings = self.stage.settings
-        asked, rows, found = candidates_of(self.model, queries, settings.candidates)
-        pool = Pool(len(self.model.items), rows, queries.barred)
-        queried = Queried(self.stage.known, read_by(self.model, asked))
         if self.source is None:
-            found, _ = batch_of(settings, queried, found, pool)
+            asked, found, pool = candidates_of(self.model, queries, settings.candidates)
+            found, _ = batch_of(settings, self._queried(asked), found, pool)
         else:
-            found = found_by(self.source, settings, queried, pool)
+            asked, _, pool = encoded(self.model, queries)
+            found = found_by(self.source, settings, self._queried(asked), pool)
         lists = np.full((len(found.items), k), -1, np.int32)
         lists[:, : found.items.shape[1]] = found.items[:, :k]
         return lists
+
+    def _queried(self, asked: EncodedQueries) -> Queried:
+        return Queried(self.stage.known, read_by(self.model, asked))
 
 
 def first_stage(model: Recommender) -> FirstStage | None:

@@ -153,28 +153,34 @@ def ranked_request(model: RecommenderState, request: RankRequest, k: int) -> NDA
         return exact_top_k(U[user], V[item], k, seen=request.barred).items
 
     def facts(places: Rows) -> Facts:  # an item that the model doesn't know is new, and like no other
-        own = rows[places]
+        own = pool.rows_of(places)
         known = facts_of(model, model.diversity, np.maximum(own, 0))
         strange = own < 0
         values = [() if new else one for new, one in zip(strange, known.values, strict=True)]
         return Facts(values, known.new | strange, np.where(strange[:, None], 0, known.directions))
 
     stages, _ = stages_of(model, model.diversity, k, facts)
-    asked, rows, found = candidates_of(model, request, max(stage.candidates(k) for stage in stages))
-    pool = Pool(len(model.items), rows, request.barred)
+    asked, found, pool = candidates_of(model, request, max(stage.candidates(k) for stage in stages))
     return through(stages, read_by(model, asked), found, pool).first(k).items
+
+
+def encoded(
+    model: RecommenderState, request: RankRequest
+) -> tuple[EncodedQueries, NDArray[np.float32], Pool]:
+    """Return the encoded users of a request, the vectors of its items, and the pool of these."""
+    asked = encoded_request(model.query_encoder, request)
+    item, V = model.query_encoder.placed("items", request.items, request.tables)
+    rows = np.where(item < len(model.items), item, -1)
+    return asked, V[item], Pool(len(model.items), rows, request.barred)
 
 
 def candidates_of(
     model: RecommenderState, request: RankRequest, n: int
-) -> tuple[EncodedQueries, NDArray[np.int64], Candidates]:
+) -> tuple[EncodedQueries, Candidates, Pool]:
     """Return what the towers alone find for users: the second stage ranks these.
 
     Returns:
-        The encoded users, the model's row of each of the request's items (-1 for one it doesn't know), and
-            the ``n`` items of highest score each, as rows of the request's items.
+        The encoded users, the ``n`` items of highest score each, and the pool whose places these are.
     """
-    asked = encoded_request(model.query_encoder, request)
-    item, V = model.query_encoder.placed("items", request.items, request.tables)
-    found = exact_top_k(asked.vectors, V[item], n, seen=request.barred)
-    return asked, np.where(item < len(model.items), item, -1), found
+    asked, V, pool = encoded(model, request)
+    return asked, exact_top_k(asked.vectors, V, n, seen=pool.barred), pool

@@ -32,10 +32,9 @@ class Similar(Source):
         made = Candidates.empty(n, k)
         unit = wanted[asked] / length[asked, None]
         barred, places = pool.barred_of(n), pool.places
-        if pool.rows is not None:
-            own = pool.rows[barred.values]
-            barred = Lists(barred.indptr, own.astype(np.int32)).where(own >= 0)
-        found = exact_top_k(unit, known.directions, k, seen=barred.of_many(asked), allow=places >= 0)
+        own = pool.rows_of(barred.values)
+        seen = Lists(barred.indptr, own.astype(np.int32)).where(own >= 0).of_many(asked)
+        found = exact_top_k(unit, known.directions, k, seen=seen, allow=places >= 0)
         made.items[asked] = np.where(found.items >= 0, places[found.items], -1)
         made.scores[asked] = found.scores
         return made
