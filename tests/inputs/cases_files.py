@@ -317,6 +317,7 @@ CASES = [
     # ------------------------------------------------ encodings
     Case("UTF-8 with a mark", {"a.csv": b"\xef\xbb\xbf" + CSV.encode()}, table("a.csv"), ROWS),
     Case("UTF-16", {"a.csv": CSV.encode("utf-16")}, table("a.csv"), ROWS),
+    Case("UTF-32", {"a.csv": CSV.encode("utf-32")}, table("a.csv"), ROWS),
     Case(
         "UTF-16 without a mark",
         {"a.csv": CSV.encode("utf-16-le")},

@@ -78,7 +78,7 @@ def raw_text(path: Location, encoding: str = UTF8, *, head: bool = False) -> Raw
 
     Args:
         path: the file, plain or compressed.
-        encoding: its encoding; a byte order mark of UTF-8 or UTF-16 takes precedence.
+        encoding: its encoding; a byte order mark of UTF-8, UTF-16 or UTF-32 takes precedence.
         head: decompress and decode only the beginning.
 
     Raises:
@@ -113,6 +113,8 @@ def _form(path: Location, encoding: str) -> tuple[str, bool]:
         start = stream.read(6)
     if start.startswith(codecs.BOM_UTF8):
         return UTF8_MARKED, packed
+    if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):  # the first begins as that of UTF-16
+        return "utf-32", packed
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16", packed
     if b"\0" in start and _plain(encoding):
@@ -135,7 +137,7 @@ class _Utf8(io.RawIOBase):
         self._path, self._encoding, self._head = path, encoding, head
         plain = encoding == UTF8_MARKED or _plain(encoding)
         self._decoder = None if plain else codecs.getincrementaldecoder(encoding)()
-        self._check = None if plain or encoding.startswith("utf-16") else _Utf8Check()
+        self._check = None if plain or encoding.startswith(("utf-16", "utf-32")) else _Utf8Check()
         self._read, self._rest = 0, memoryview(b"")
         self._ended, self._begun = False, False
         with reading_errors(path):
