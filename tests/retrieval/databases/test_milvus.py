@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import pickle
 from pathlib import Path
 from typing import Any
@@ -253,10 +255,22 @@ def test_a_server_that_is_gone_is_said_in_time(tmp_path: Path, monkeypatch) -> N
         assert "secret" not in str(error.value)
 
 
-def test_a_file_that_can_not_be_opened_is_said(tmp_path: Path) -> None:
+def test_a_file_that_can_not_be_opened_is_said(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "text.db").write_text("hello")
-    with pytest.raises(IndexUnavailable, match="another process has it open, or it is not a file of milvus"):
+    with pytest.raises(IndexUnavailable, match="it is a file, and milvus-lite keeps a folder"):
         database_at(f"milvus:{tmp_path / 'text.db'}").versions()
+    (tmp_path / "held.db").mkdir()
+    with (tmp_path / "held.db" / "LOCK").open("w") as lock:  # as milvus-lite locks it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(IndexUnavailable, match="another process has it open"):
+            database_at(f"milvus:{tmp_path / 'held.db'}").versions()
+
+        def refuses(dir: Path) -> None:
+            raise OSError(errno.EROFS, "Read-only file system", str(dir))
+
+        monkeypatch.setattr(milvus.tempfile, "TemporaryFile", refuses)
+        with pytest.raises(IndexUnavailable, match=r"held\.db can't be written to \(Read-only file system\)"):
+            database_at(f"milvus:{tmp_path / 'held.db'}").versions()
     with pytest.raises(ConfigError, match="must lie in a folder that exists"):
         database_at(f"milvus:{tmp_path / 'no' / 'films.db'}").versions()
 

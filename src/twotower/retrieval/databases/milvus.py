@@ -121,11 +121,11 @@ class Milvus(VectorDatabase):
             reason = _reason(error)
             if self._token:
                 reason = reason.replace(self._token, "***")
-            if self.local and "Open local milvus failed" in reason:
-                reason = "another process has it open, or it is not a file of milvus-lite"
+            fix = f"Check the address, that it runs, and {TOKEN}"
+            if self.address.path is not None and "Open local milvus failed" in reason:
+                reason, fix = _closed(self.address.path)
             raise IndexUnavailable(
-                f"{self.address} must be a vector database that answers; it failed: {reason[:300]}. "
-                f"Check the address, that it runs, and {TOKEN}"
+                f"{self.address} must be a vector database that answers; it failed: {reason[:300]}. {fix}"
             ) from None
 
     def versions(self) -> list[Version]:
@@ -316,6 +316,22 @@ class MilvusIndex(PublishedIndex):
 
 def _clusters(n_items: int) -> int:
     return min(65_536, 4 * math.isqrt(n_items))
+
+
+def _closed(path: Path) -> tuple[str, str]:
+    """Return why milvus-lite, which does not say it, could not open its data, and what to do."""
+    place = path if path.is_dir() else path.parent  # it makes a folder
+    if path.is_file():
+        return "it is a file, and milvus-lite keeps a folder", "Give another name"
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        return (
+            f"{place} can't be written to ({error.strerror})",
+            "Choose another folder, or change its permissions",
+        )
+    return "another process has it open", "End that process, or give another name"
 
 
 def _reason(error: Any) -> str:
