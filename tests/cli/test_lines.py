@@ -41,6 +41,9 @@ def test_lines_that_fit_are_as_they_were_and_a_path_stays_whole() -> None:
     assert fitted(message, Terminal()) == (
         f"  two   spaces\n\nnote:\n{path},\ncolumn 'when' has two values for an id"
     )
+    assert fitted("who was shown what: name it with --write-exposures", Terminal()) == (
+        "who was shown what: name it with\n--write-exposures"
+    )
 
 
 def test_a_number_stays_with_its_unit() -> None:

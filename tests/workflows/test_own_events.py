@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from twotower import workflows
 from twotower.config import load_config
 from twotower.core.erasure import Erased, Erasures, keyed
+from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts
 from twotower.errors import DataError
 from twotower.recommender.trained_up_to import TrainedUpTo
@@ -76,6 +78,17 @@ def test_labels_beyond_the_scale_are_refused(parts: Parts, stars: float, message
     scale = parts.train.interactions.with_columns(stars=5.0 - pl.int_range(pl.len()) % 9 // 2)
     with pytest.raises(DataError, match=rf"{message}.* in column 'stars' of the table of events"):
         checked(table(stars=pl.lit(stars)), parts.train.with_interactions(scale).as_train())
+
+
+def test_text_ids_and_formats_are_those_of_the_data() -> None:
+    rows = pl.DataFrame({"who": ["a", "07"], "what": ["x", "7"], "at": ["01.02.2024", "31.12.2024"]})
+    reading = {"at": {"format": "%d.%m.%Y"}}
+    schema = {"user": "who", "item": "what", "timestamp": "at", "interactions": reading}
+    train = Dataset.of(rows, schema=schema).as_train()
+    later = pl.DataFrame({"who": ["07", "12"], "what": [7, 8], "at": ["03.02.2025", "04.02.2025"]})
+    found = checked(EventTable(later.with_columns(pl.lit(None).alias(PLACE)), TrainedUpTo()), train)
+    days = [dt.datetime(2025, 2, day, tzinfo=dt.UTC).timestamp() for day in (3, 4)]
+    assert found.interactions.rows() == [("07", "7", days[0], None), ("12", "8", days[1], None)]
 
 
 def test_what_a_store_exported_is_as_it_is(parts: Parts) -> None:

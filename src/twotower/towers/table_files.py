@@ -60,7 +60,8 @@ def no_room(space: Path, error: Exception) -> str:
     """Return the message for a folder on whose disk tables have no room."""
     return (
         f"large tables of the model must fit on the disk of {space}: {error}. Free disk space, or set TMPDIR "
-        "to a folder on a larger disk; --resume continues a run that was begun"
+        "(data.store_dir if the training set is on disk) to a folder on a larger disk; --resume continues a "
+        "run that was begun"
     )
 
 
