@@ -8,8 +8,8 @@ is cross-fitted), ``kuairec-observed`` (the same, ranked among the rows that a u
 ``ml-100k`` (the latest tenth of all rows is the test set) or ``amazon-beauty`` (each user's last item). The
 last two are tables in DIR/DATA: interactions.parquet, and where there are features users.parquet and
 items.parquet. Printed: metrics of the towers, of both stages, and of the second one among its candidates,
-with 95% intervals of the paired difference over users; what the trees go by; and p50 and p99 of ranking 500
-candidates of one user again, features included, in CPU time of one thread and on the clock.
+with 95% intervals of the paired difference over users; the feature importance of the trees; and p50 and p99
+of ranking 500 candidates of one user again, features included, in CPU time of one thread and on the clock.
 
 With ``--sources`` all of it is done twice, without and with these further sources of candidates, which are as
 many in all; and the paired difference of both rankers is printed.
@@ -101,7 +101,7 @@ def shown(name: str, config: Config, parts: Parts) -> dict[str, FloatArray]:
             f"{stages.difference[one]}, of the ranker among its candidates {stages.ranker[one]}"
         )
     shares = list(model.ranker.importance().items())[:12]
-    print("goes by: " + ", ".join(f"{one} {share:.0%}" for one, share in shares))
+    print("feature importance: " + ", ".join(f"{one} {share:.0%}" for one, share in shares))
     with threadpool_limits(1):
         times_of(model, 20)  # compiles
         cpu, clock = times_of(model, 300)

@@ -138,7 +138,7 @@ def test_what_has_no_part_in_the_experiment_is_counted() -> None:
     )
     strange = pl.concat([events, events.head(4).with_columns(user=pl.lit("nobody"))])
     found = analyse(third, strange, SHARES, now=10 * DAY)
-    assert "7 users left out, who got lists of other models alone (third)" in found.notes
+    assert "7 users left out, who got lists of other models only (third)" in found.notes
     assert f"4 events of {len(events) + 4:,} left out, of users who got no list" in found.notes
     assert not any("left out" in note for note in analyse(exposures, events, SHARES, now=10 * DAY).notes)
 

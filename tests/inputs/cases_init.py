@@ -420,13 +420,13 @@ CASES = [
         ranks(timestamp="zuletzt"),
     ),
     Case(
-        "init: a day gives way to a time on that day",
+        "init: a column with the time of day is preferred to one of its days",
         {"a.csv": events(day=[time[:10] for time in ISO], gekauft=ISO)},
         guess("a.csv"),
         ranks(timestamp="gekauft"),
     ),
     Case(
-        "init: a day does not give way to a time on another day",
+        "init: a column of days is the time if the other column has other days",
         {"a.csv": events(day=[time[:10] for time in ISO], geliefert=[*ISO[1:], ISO[0]])},
         guess("a.csv"),
         ranks(timestamp="day"),

@@ -147,7 +147,7 @@ def test_no_source_sees_what_is_to_be_ranked(monkeypatch: pytest.MonkeyPatch) ->
         ),
     ],
 )
-def test_settings_that_can_not_be(ranker: dict[str, Any], message: str) -> None:
+def test_wrong_settings_are_refused(ranker: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         tt.TwoTower(**SETTINGS).fit(two_stages().train, ranker=RANKER | ranker)
 

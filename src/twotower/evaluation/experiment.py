@@ -226,7 +226,7 @@ def _strangers(exposures: pl.DataFrame, events: pl.DataFrame, runs: list[str]) -
     mine = exposures.filter(pl.col("run").is_in(runs))["user"].unique()
     if others := len(every) - len(mine):
         names = ", ".join(sorted(set(exposures["run"].to_list()) - set(runs))[:5])
-        notes.append(f"{count_of(others, 'user')} left out, who got lists of other models alone ({names})")
+        notes.append(f"{count_of(others, 'user')} left out, who got lists of other models only ({names})")
     if lost := int((~events["user"].is_in(every.implode())).sum()):
         notes.append(f"{count_of(lost, 'event')} of {len(events):,} left out, of users who got no list")
     return notes

@@ -24,8 +24,8 @@ _FIRST_YEAR = 365 * 86_400
 def event_time(events: Table, taken: set[str], told: Told, unread: dict[str, str]) -> tuple[str | None, str]:
     """Return the column with the time of the interactions, if one can be read as times, and its description.
 
-    A column of days gives way to one that also has the time of day, such as the folders ``day=2025-12-31`` of
-    a table to its ``ordered_at``.
+    A column that also has the time of day is preferred to one of its days, such as ``ordered_at`` to the
+    folders ``day=2025-12-31`` of a table.
 
     Args:
         events: the interactions.
