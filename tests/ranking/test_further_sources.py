@@ -141,6 +141,7 @@ def test_no_source_sees_what_is_to_be_ranked(monkeypatch: pytest.MonkeyPatch) ->
     [
         ({"sources": ["populer"]}, r"'populer'.*Did you mean 'popular'"),
         ({"sources": ["recent", "recent"]}, "must name each source once, got recent again"),
+        ({"source_candidates": 20}, "source_candidates must be left out without sources, got 20"),
         (
             {"sources": ["recent", "next"], "source_candidates": 20},
             r"fewer than 40 candidates, got 2 \* 20; lower source_candidates or raise candidates",

@@ -72,6 +72,12 @@ class RankerConfig(Section):
     def _leaves_candidates_to_the_towers(self) -> Self:
         if repeated := sorted({name for name in self.sources if self.sources.count(name) > 1}):
             raise ValueError(f"sources must name each source once, got {', '.join(repeated)} again")
+        default = type(self).model_fields["source_candidates"].default
+        if not self.sources and self.source_candidates != default:
+            raise ValueError(
+                f"source_candidates must be left out without sources, got {self.source_candidates}; name "
+                "sources, or remove it"
+            )
         if self.sources and len(self.sources) * self.source_candidates >= self.candidates:
             raise ValueError(
                 f"all sources together must give fewer than {self.candidates} candidates, got "
