@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from twotower.core.erasure import Erased, Erasures, keyed
 from twotower.errors import BundleError, ConfigError
 from twotower.recommender import Recommender
 from twotower.recommender.bundle import read_manifest
 from twotower.retrieval.databases import Columns, Items, database_at, milvus, publish_items
 from twotower.server import Settings, create_app
+from twotower.server.forgetting import rewritten
 
 pytest.importorskip("pymilvus", reason="needs the extra milvus")
 pytest.importorskip("milvus_lite", reason="needs the extra milvus")
@@ -117,3 +119,21 @@ def test_a_version_that_was_not_published_is_refused(
     assert lists(client)
     with pytest.raises(ConfigError, match="the address of a vector database must be milvus://HOST:PORT"):
         create_app(Settings(bundle=bundle, store=str(tmp_path / "e.db"), index="http://films"))
+
+
+def test_what_was_published_is_found_after_users_were_deleted(model, bundle, tmp_path: Path) -> None:
+    """A server that is started again then has the same items."""
+    address, users = f"milvus:{tmp_path / 'films.db'}", [str(user) for user in model.user_ids[:2]]
+    publish(model, bundle, address)
+    before = read_manifest(bundle)["hash"]
+    for n in (1, 2):
+        gone = [Erased(place, keyed("k", user), 0, 0, 0.0) for place, user in enumerate(users[:n], 1)]
+        assert rewritten(bundle, Erasures("k", gone, "s")) == ""
+        left = Recommender.load(bundle, index=address)
+        assert len(left.user_ids) == len(model.user_ids) - n
+        expected = Recommender.load(bundle, index=False).recommend([1005], k=5)
+        assert left.recommend([1005], k=5)["item_id"].equals(expected["item_id"])
+    assert read_manifest(bundle)["hash"] != before
+    left.save(bundle)  # another model, as far as it says
+    with pytest.raises(BundleError, match="Publish this run"):
+        Recommender.load(bundle, index=address)

@@ -30,6 +30,7 @@ from twotower.core.tensors import write as write_tensors
 from twotower.core.warn import warn
 from twotower.errors import BundleError, MissingExtraError
 from twotower.recommender.display import as_plain
+from twotower.recommender.forgetting import versions_of
 from twotower.recommender.left_out import check_left_out, kept_of
 from twotower.recommender.saved_histories import check_histories, saved_histories
 from twotower.recommender.saved_ranker import RANKER_PARTS, ranker_parts, with_stages
@@ -214,9 +215,8 @@ def read_bundle(
                 recommender, index=index_from_bytes(content, directory / INDEX, recommender.items.vectors)
             )
     if isinstance(index, str):
-        display = recommender.display.drop(recommender.encoder.schema.item)
-        published = open_index(index, recommender.items.vectors, display, manifest["hash"][:12])
-        recommender = replace(recommender, index=published)
+        items, display = recommender.items.vectors, recommender.display.drop(recommender.encoder.schema.item)
+        recommender = replace(recommender, index=open_index(index, items, display, *versions_of(manifest)))
     return recommender, manifest
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +21,15 @@ T = TypeVar("T", bound=np.generic)
 
 _OF_ITEMS = "inputs"
 """Name of an item tower within a user tower."""
+ITEMS_OF: Final = "items_of"
+"""Key of a bundle's manifest: the version that it was before users were deleted from it. It has the same
+items, so what was published of that version does."""
+
+
+def versions_of(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the versions whose items a bundle has: its own first, the first 12 digits of its hash."""
+    earlier = manifest.get(ITEMS_OF)
+    return [manifest["hash"][:12], *([earlier] if isinstance(earlier, str) else [])]
 
 
 def without_users(model: Model, rows: NDArray[np.int64]) -> Model:

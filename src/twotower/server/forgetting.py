@@ -11,8 +11,8 @@ import numpy as np
 from twotower.core.erasure import Erasures
 from twotower.errors import TwoTowerError
 from twotower.recommender import Recommender
-from twotower.recommender.bundle import CONFIG, read_facts
-from twotower.recommender.forgetting import without_users
+from twotower.recommender.bundle import CONFIG, read_facts, read_manifest
+from twotower.recommender.forgetting import ITEMS_OF, versions_of, without_users
 from twotower.recommender.trained_up_to import FACT, TrainedUpTo
 from twotower.server.state import State
 from twotower.workflows.forgetting import forget_users
@@ -45,7 +45,7 @@ def rewritten(bundle: Path, erasures: Erasures) -> str:
             return ""
         model = Recommender.load(bundle)
         rows = np.flatnonzero(pending.places(model.user_ids) >= 0)
-        facts[FACT] = mark.without(pending).state
+        facts |= {FACT: mark.without(pending).state, ITEMS_OF: versions_of(read_manifest(bundle))[-1]}
         without_users(model, rows).save(bundle, **facts)
     except (TwoTowerError, OSError) as error:
         reason = str(error).replace(str(bundle), "BUNDLE").replace(str(bundle.parent), "RUN")

@@ -16,8 +16,8 @@ from twotower.core.atomic import write_text
 from twotower.core.erasure import Erasures
 from twotower.core.locking import alone_in
 from twotower.recommender import Recommender
-from twotower.recommender.bundle import read_facts
-from twotower.recommender.forgetting import without_users
+from twotower.recommender.bundle import read_facts, read_manifest
+from twotower.recommender.forgetting import ITEMS_OF, versions_of, without_users
 from twotower.recommender.trained_up_to import FACT, TrainedUpTo
 from twotower.workflows.chosen import CHOSEN, chosen_of
 from twotower.workflows.event_table import PLACE, EventTable, columns_of
@@ -65,7 +65,7 @@ def forget_users(run: Run, erasures: Erasures) -> Forgotten:
         rows = np.flatnonzero(pending.places(model.user_ids) >= 0)
         if CHOSEN not in facts:
             facts[CHOSEN] = chosen_of(run.checkpoints, model)
-        facts[FACT] = mark.without(pending).state
+        facts |= {FACT: mark.without(pending).state, ITEMS_OF: versions_of(read_manifest(run.bundle))[-1]}
         left = without_users(model, rows)
         events = _forget_events(run, left, pending, files) if len(rows) or run.config().data.events else 0
         if run.checkpoints.is_dir():

@@ -264,7 +264,7 @@ class _Question:
 
 
 def open_index(
-    address: str, items: NDArray[np.float32], display: pl.DataFrame, version: str
+    address: str, items: NDArray[np.float32], display: pl.DataFrame, version: str, *others: str
 ) -> PublishedIndex:
     """Return the index of a bundle that was published at an address.
 
@@ -273,6 +273,7 @@ def open_index(
         items: the bundle's item vectors (n_items, dim).
         display: its display columns.
         version: the first 12 digits of its hash.
+        others: versions of bundles with the same items, which do as well.
 
     Raises:
         ConfigError: it is not an address.
@@ -282,15 +283,16 @@ def open_index(
     """
     database = database_at(address)
     versions = database.versions()
-    found = [one for one in versions if one.complete and one.version == version]
-    if not found:
+    complete = {one.version for one in versions if one.complete}
+    found = next((one for one in (version, *others) if one in complete), None)
+    if found is None:
         current = next((one.version for one in versions if one.current), "none")
         raise BundleError(
             f"{database.address} must have the bundle's version, {version}; its current version is "
             f"{current}. Publish this run: twotower publish RUN {database.address}"
         )
     kind: type[PublishedIndex] = INDEXES[database.address.scheme]  # type: ignore[assignment]
-    return kind.opened(items, database, database.name_of(version), Columns(display))
+    return kind.opened(items, database, database.name_of(found), Columns(display))
 
 
 class _Temporary:
