@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 import twotower as tt
 from two_stage_data import RANKER, SETTINGS, SOURCES, WITH_SOURCES, data, two_stages, with_sources
 from twotower.errors import ConfigError
+from twotower.evaluation.stages import StagesEvaluation
+from twotower.metrics import Interval
 from twotower.ranking.known import Queried
 from twotower.ranking.pool import Pool
 from twotower.ranking.sources.popular import Popular
@@ -67,6 +70,21 @@ def test_each_source_and_all_together_are_measured(model: Recommender) -> None:
         first = first_stage(one)
         assert first is not None
         assert (first.sources is not None) == there
+
+
+def test_one_user_has_no_interval_and_nothing_has_no_share() -> None:
+    one, nothing = (Interval(value, math.nan, math.nan) for value in (0.5, 0.0))
+    of = {"ndcg@10": one}
+    alone = StagesEvaluation(40, {"recall@40": one}, {"ndcg@10": nothing}, of, of)
+    assert alone.says == (
+        "The second stage changes NDCG@10 by +0.5000, from 0.0000 by the towers alone; recall@40 of its "
+        "candidates is 0.5000"
+    )
+    several = {"ndcg@10": Interval(0.1, 0.0, 0.2)}
+    assert (
+        "by +0.1000 [+0.0000, +0.2000] (+20.0%), from 0.5000"
+        in replace(alone, towers=of, difference=several).says
+    )
 
 
 def test_the_same_lists_alone_among_others_saved_and_however_long(model: Recommender, tmp_path: Path) -> None:

@@ -121,11 +121,12 @@ class StagesEvaluation(ShortRepr):
         metric = main_metric(self.difference)
         before, change = self.towers[metric], self.difference[metric]
         name, recall = next(iter(self.found.items()))
-        share = change.value / before.value if before.value else float("nan")
+        within = f" [{change.low:+.4f}, {change.high:+.4f}]" if np.isfinite(change.low) else ""
+        share = f" ({change.value / before.value:+.1%})" if before.value else ""
         return (
-            f"The second stage changes {title_of(metric)} by {change.value:+.4f} "
-            f"[{change.low:+.4f}, {change.high:+.4f}] ({share:+.1%}), from {before.value:.4f} by the towers "
-            f"alone; {title_of(name)} of its candidates is {recall.value:.4f}" + self._says_sources()
+            f"The second stage changes {title_of(metric)} by {change.value:+.4f}{within}{share}, from "
+            f"{before.value:.4f} by the towers alone; {title_of(name)} of its candidates is "
+            f"{recall.value:.4f}{self._says_sources()}"
         )
 
     def _says_sources(self) -> str:
