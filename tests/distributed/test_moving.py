@@ -60,6 +60,20 @@ def test_rows_go_to_their_workers_and_come_back(team: LocalTeam, tmp_path: Path)
     assert found["whole"][3].tolist() == [7.0] * 3
 
 
+def test_few_parts_are_on_their_way_at_once(team: LocalTeam, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the program needs memory for these, and not for a table."""
+    waiting, get = [], team.get
+
+    def taken(references: list[Any]) -> list[Any]:
+        waiting.append(team.calls - len(waiting))
+        return get(references)
+
+    monkeypatch.setattr(team, "get", taken)
+    send(team, {"whole": (WHOLE, BOUNDS)})
+    assert len(waiting) == team.calls == 7
+    assert max(waiting) == moving.AHEAD + 1 == 3
+
+
 def test_a_lost_worker_leaves_no_file(team: LocalTeam, tmp_path: Path) -> None:
     send(team, {"whole": (WHOLE, BOUNDS)})
     team.losses = (team.calls + 5,)
