@@ -81,7 +81,7 @@ SOME = st.lists(st.sampled_from(USERS), max_size=2)
 STEP = st.tuples(st.sampled_from("AB"), SOME, st.sampled_from((None, *USERS)), SOME, st.booleans())
 
 
-@settings(max_examples=50)
+@settings(max_examples=80)
 @given(st.lists(STEP, min_size=2, max_size=7))
 def test_who_was_deleted_is_nowhere_and_keeps_what_came_later(
     steps: list[tuple[str, list[int], int | None, list[int], bool]],
